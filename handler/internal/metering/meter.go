@@ -265,16 +265,20 @@ func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quot
 }
 
 // minuteOutput is how many tokens one answer may have in a minute, whatever was
-// expected: as fast as answers of some length lately were. While there was none, as much as most models can answer at all: an expectation that
-// rests on short answers alone may have been made so.
+// expected: as fast as answers of some length lately were. While there was none, as
+// much as most models can answer at all: an expectation that rests on short answers
+// alone may have been made so.
 func minuteOutput(e *usage.Expectation) int64 {
 	if e.Speed > 0 {
-		return min(int64(60*e.Speed), commonLargest)
+		return min(int64(60*max(e.Speed, leastSpeed)), commonLargest)
 	}
 	return commonLargest
 }
 
-const commonLargest = 16_384 // tokens
+const (
+	commonLargest = 16_384 // tokens
+	leastSpeed    = 50     // tokens a second; a caller that reads slowly makes answers seem slow
+)
 
 // dearest is the most that each token of the prompt and of the answer may cost: at any
 // backend of the pools, at the service tier that the caller asks for, as the dearest

@@ -24,7 +24,7 @@ func TestShortAnswersAreServedUnderSmallLimits(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { s = inFleet(t, all, limit, n) })
 				f := s.figures(minutes)
 				t.Logf("%v", f)
-				if most := map[bool]float64{true: 20, false: 1}[n > 5]; f.falsely > most {
+				if most := map[bool]float64{true: 10, false: 1}[n > 5]; f.falsely > most {
 					t.Errorf("%.1f %% of the requests were refused at nine tenths of the limit", f.falsely)
 				}
 			})

@@ -22,6 +22,9 @@ func (l *Limiter) Enter(c *consumer.Consumer, free bool) (leave func(), err erro
 	}
 	now := l.moments()
 	for _, e := range b.all {
+		if e.ceiling {
+			continue // what is reserved of it may not be used
+		}
 		if e.unit == requests || e.unit == tokens && !free {
 			if l.feed.NoteTraffic(); l.usedUp(e, now[e.period]) {
 				return nil, l.exceeded(e, lease.Denied, 1)

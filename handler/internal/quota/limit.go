@@ -19,6 +19,7 @@ type limit struct {
 	amount    int64
 	period    lease.Period
 	perCaller bool // of each caller of the consumer
+	ceiling   bool // of what requests may use, besides a limit of what they are expected to use
 }
 
 // limitsOf lists the limits that are set, those that fill up soonest first.
@@ -26,6 +27,7 @@ func limitsOf(l consumer.Limits, model string) []limit {
 	all := []limit{
 		{name: "requestsPerMinute", rowName: "rpm", model: model, unit: requests, amount: lease.Clamp(l.RequestsPerMinute), period: lease.Minute},
 		{name: "tokensPerMinute", rowName: "tpm", model: model, unit: tokens, amount: lease.Clamp(l.TokensPerMinute), period: lease.Minute},
+		{name: "tokensPerMinute", rowName: "tpmc", model: model, unit: tokens, amount: ceilingOf(l.TokensPerMinute), period: lease.Minute, ceiling: true},
 		{name: "tokensPerMonth", rowName: "tpmo", model: model, unit: tokens, amount: lease.Clamp(l.TokensPerMonth), period: lease.Month},
 		{name: "budgetPerMonth", rowName: "bpmo", model: model, unit: money, amount: lease.Money(l.BudgetPerMonth), period: lease.Month},
 	}
@@ -37,6 +39,16 @@ func limitsOf(l consumer.Limits, model string) []limit {
 	}
 	return set
 }
+
+// An expectation can be trained to be wrong. So a limit of tokens per minute has a
+// ceiling of twice its size, of which a request reserves what it may use of the minute:
+// what has ended and what is under way come to that at most, over all instances
+// (docs/quotas.md#bounds).
+func ceilingOf(limit int64) int64 { return 2 * min(lease.Clamp(limit), lease.MaxAmount/2) }
+
+// leastUnderWay: a ceiling has room for so many requests, however large they may be, so
+// that a limit of a few answers is not one of a single request at a time.
+const leastUnderWay = 4
 
 // label is the limit with its model, for messages.
 func (l limit) label() string {
@@ -114,7 +126,7 @@ type Demand struct {
 	Hidden    int64   // expected tokens of what it only names, such as an earlier response
 	Output    int64   // expected tokens of the answer
 	Lasting   bool    // its usage is not known when it ends: what it reserves of a month is kept
-	Certainty float64 // of Output, in [0,1]: at 0 a tenth of the limit is expected, within MaxOutput
+	Certainty float64 // of Output, in [0,1]: at 0 as much as it may be is expected, within half of the limit
 	// MinuteOutput is how much of the answer a limit per minute may have to bear,
 	// should the expectation be wrong; less than Output = Output.
 	MinuteOutput int64
@@ -127,9 +139,10 @@ type Demand struct {
 	MaxPrice     usage.Price // the dearest that may apply; the zero Price = Price
 }
 
-// unknownPart is the part of a limit that an answer of unknown size is expected
-// to use: 1/unknownPart.
-const unknownPart = 10
+// unknownPart is the most of a limit that an answer of unknown size is expected to
+// use: 1/unknownPart. Within it all that it may use is, so that the first minute comes
+// to the limit.
+const unknownPart = 2
 
 // expected is what the request is expected to use of the limit; a smaller limit
 // than the expectation can still serve it.
@@ -142,11 +155,22 @@ func (l limit) expected(d *Demand) int64 {
 		return max(least, min(l.unit.used(d.tokens(), d.Price), l.amount))
 	case tokens:
 	}
-	prompt, most := lease.Clamp(d.Prompt), max(lease.Clamp(d.MaxOutput), lease.Clamp(d.Output))
+	if l.ceiling {
+		return l.mayUse(d)
+	}
+	prompt := lease.Clamp(d.Prompt)
 	output := float64(lease.Clamp(d.Hidden)) + float64(lease.Clamp(d.Output))*d.Certainty
-	output += float64(min(l.amount/unknownPart, most)) * (1 - d.Certainty)
+	output += float64(min(l.amount/unknownPart, d.mayOutput())) * (1 - d.Certainty)
 	return max(prompt, min(prompt+lease.Clamp(int64(output)), l.amount))
 }
+
+// mayUse is what the request reserves of a ceiling: what it may use of the minute.
+func (l limit) mayUse(d *Demand) int64 {
+	return min(lease.Clamp(d.prompt()+d.mayOutput()), l.amount/leastUnderWay)
+}
+
+// mayOutput is how much of the answer a limit per minute may have to bear.
+func (d *Demand) mayOutput() int64 { return max(lease.Clamp(d.MinuteOutput), lease.Clamp(d.Output)) }
 
 // prompt is how large the prompt is expected to be.
 func (d *Demand) prompt() int64 { return lease.Clamp(lease.Clamp(d.Prompt) + lease.Clamp(d.Hidden)) }

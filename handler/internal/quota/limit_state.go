@@ -29,7 +29,6 @@ type limitState struct {
 	failing    bool  // its last exchange failed
 	inUse      int   // reservations that have not ended, of a caller's limit
 	usedUp     int64 // the window in which it last had less left than a request needs
-	trust      trust
 	shortfall  int64 // how much less than they can use the requests under way have reserved
 }
 
@@ -71,17 +70,10 @@ func (e *limitState) settle(window, reserved, used int64, m lease.Moment) {
 }
 
 // giveBack returns credit to the table at once, where others may need it.
-func (e *limitState) giveBack(window, n int64) {
+func (e *limitState) giveBack(window, n int64, m lease.Moment) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.account.GiveBack(window, n)
-}
-
-// remaining is what is left, as far as is known.
-func (e *limitState) remaining(m lease.Moment) int64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.account.Status(m).Remaining
+	e.account.GiveBack(window, n, m)
 }
 
 // resize changes what a request under way has reserved.

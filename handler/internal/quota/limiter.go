@@ -199,7 +199,7 @@ func (l *Limiter) newLimitState(consumerName string, lim limit, shards int, id s
 		limit: lim, consumer: consumerName, partition: "q|" + tablestore.EncodeKey(consumerName),
 		waiting: map[int]chan decision{}, wakeup: make(chan struct{}, 1),
 		account: lease.Account{
-			Config: lease.LimitConfig{Limit: lim.amount, Period: lim.period, Shards: shards, Refresh: l.cfg.Refresh},
+			Config: lease.LimitConfig{Limit: lim.amount, Period: lim.period, Shards: shards, Refresh: l.cfg.Refresh, Ceiling: lim.ceiling},
 			ID:     id, Jitter: l.cfg.Rand(),
 		},
 	}

@@ -3,6 +3,7 @@ package quota
 import (
 	"context"
 	"sync"
+	"time"
 
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/usage"
@@ -30,7 +31,6 @@ type allocation struct {
 	window    int64
 	amount    int64
 	shortfall int64 // how much less than the request can use
-	trusted   int64 // how much less than it may use in a minute
 }
 
 // Usage is what became of a request, at one model.
@@ -113,7 +113,8 @@ func (b *consumerLimits) limits(model string, caller []*limitState) func(yield f
 	}
 }
 
-// pendingDecision is a limit that waits for the table.
+// pendingDecision is a limit that waits for the table, or, without decided, a ceiling
+// that is to be tried again.
 type pendingDecision struct {
 	limit   *limitState
 	amount  int64
@@ -133,16 +134,12 @@ func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
 	now := r.limiter.moments()
 	for e := range r.limits() {
 		m := now[e.period]
-		n, more := e.firstAmount(d, m)
-		if n < 0 {
-			r.limiter.cancelPending(pending)
-			return r.limiter.untrusted(e, e.expected(d))
-		}
-		if more > 0 {
-			r.add(allocation{limit: e, trusted: more})
-		}
-		w, decision := r.try(e, n, m)
-		if decision.Refused() {
+		w, decision := r.try(e, e.firstAmount(d), m)
+		switch {
+		case !decision.Refused():
+		case e.ceiling:
+			decision = lease.Pending // until requests under way leave room
+		default:
 			w, decision = r.tryShort(e, d, decision, m)
 		}
 		switch decision {
@@ -157,28 +154,12 @@ func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
 	return r.await(ctx, d, pending)
 }
 
-// firstAmount is what is reserved if the limit has it, and how much more than that
-// the request is trusted not to use in a minute; -1 = it is refused.
-func (e *limitState) firstAmount(d *Demand, m lease.Moment) (n, more int64) {
-	n = e.expected(d)
-	switch {
-	case e.period == lease.Month:
-		return min(e.most(d), e.maxAmount()), 0
-	case e.unit != tokens:
-		return n, 0
+// firstAmount is what is reserved if the limit has it.
+func (e *limitState) firstAmount(d *Demand) int64 {
+	if e.period == lease.Month {
+		return min(e.most(d), e.maxAmount())
 	}
-	more = d.prompt() + lease.Clamp(d.MinuteOutput) - n
-	if more <= 0 {
-		return n, 0
-	}
-	switch e.takeTrust(n, more, d.Certainty >= 1, m) {
-	case trusted:
-		return n, more
-	case reservesIt:
-		return max(n, min(e.part(n+more, d.Certainty >= 1), e.remaining(m))), 0
-	case distrusted:
-	}
-	return -1, 0
+	return e.expected(d)
 }
 
 // try reserves the amount, or returns what waits for the table.
@@ -237,6 +218,12 @@ func (r *Reservation) await(ctx context.Context, demand *Demand, pending []pendi
 			r.add(allocation{limit: w.limit, window: d.window, amount: w.amount})
 			continue
 		}
+		if d.decision == lease.Denied && w.limit.ceiling && sleep(wait, roomPause) {
+			if again, decision := r.try(w.limit, w.amount, r.limiter.moment(w.limit.period)); decision != lease.Granted {
+				pending = append(pending, again)
+			}
+			continue
+		}
 		if d.decision.Refused() && w.amount > w.limit.expected(demand) && ctx.Err() == nil {
 			var short pendingDecision
 			if short, d.decision = r.tryShort(w.limit, demand, d.decision, r.limiter.moment(w.limit.period)); d.decision == lease.Pending {
@@ -255,7 +242,24 @@ func (r *Reservation) await(ctx context.Context, demand *Demand, pending []pendi
 	return nil
 }
 
+// roomPause is the pause before a ceiling without room is tried again: requests under
+// way have reserved more than they are expected to use.
+const roomPause = 50 * time.Millisecond
+
+// sleep returns false when ctx is done.
+func sleep(ctx context.Context, pause time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(pause):
+		return true
+	}
+}
+
 func (r *Reservation) awaitOne(ctx, wait context.Context, w pendingDecision) decision {
+	if w.decided == nil {
+		return decision{decision: lease.Denied}
+	}
 	select {
 	case d := <-w.decided:
 		return d
@@ -270,6 +274,7 @@ func (l *Limiter) cancelPending(pending []pendingDecision) {
 		m := l.moment(w.limit.period)
 		if d := w.limit.stopWaiting(w.ticket, w.decided, m, false); d.decision == lease.Granted {
 			w.limit.settle(d.window, w.amount, 0, m)
+			w.limit.giveBack(d.window, w.amount, m)
 			l.wake(w.limit)
 		}
 	}
@@ -328,7 +333,6 @@ func (r *Reservation) settleAll(used []Usage, settle func(a *allocation, used in
 	for i := range allocations {
 		a := &allocations[i]
 		a.limit.endShortfall(a.shortfall)
-		a.limit.endTrust(a.trusted)
 		if a.amount > 0 {
 			settle(a, a.limit.sum(used), now[a.limit.period])
 		}
@@ -341,7 +345,7 @@ func (r *Reservation) settleAll(used []Usage, settle func(a *allocation, used in
 func (r *Reservation) settle(a *allocation, used int64, m lease.Moment) {
 	a.limit.settle(a.window, a.amount, used, m)
 	if a.limit.period == lease.Minute && used < a.amount/muchSpare {
-		a.limit.giveBack(a.window, a.amount-used)
+		a.limit.giveBack(a.window, a.amount-used, m)
 	}
 	r.limiter.wakeAt(a.limit, m)
 }

@@ -43,6 +43,8 @@ func (l *Limiter) RateLimits(c *consumer.Consumer, caller, model string, price u
 		m := e.rateLimit(now[e.period])
 		into := &s.Tokens
 		switch {
+		case e.ceiling:
+			continue
 		case e.period == lease.Month:
 			s.monthTokens(e.unit, m.Remaining, price)
 			continue
@@ -115,6 +117,9 @@ func (l *Limiter) LimitStatuses() []LimitStatus {
 	now := l.moments()
 	for name, b := range l.current.Load().limits {
 		for e := range b.entries() {
+			if e.ceiling {
+				continue
+			}
 			m := e.rateLimit(now[e.period])
 			status := LimitStatus{Consumer: name, Limit: e.name, Model: e.model, Amount: e.unit.amount(m.Limit), Used: e.unit.amount(m.Used), Remaining: e.unit.amount(m.Remaining), Reset: m.Reset}
 			statuses = append(statuses, status)
@@ -179,6 +184,9 @@ func (l *Limiter) exceeded(e *limitState, decision lease.Decision, n int64) *Exc
 	e.mu.Unlock()
 	exceeded.Wait = untilEnd(e.period, s.Window, m)
 	exceeded.Unknown = decision == lease.Undecided
+	if e.ceiling {
+		exceeded.Amount, exceeded.Reserved = e.unit.amount(e.amount/2), !exceeded.Unknown
+	}
 	if e.period == lease.Month {
 		exceeded.Resets = e.period.Ends(s.Window)
 		exceeded.Reserved = !exceeded.Unknown && s.UnderWay > 0 && s.Remaining+s.UnderWay >= n
@@ -187,19 +195,8 @@ func (l *Limiter) exceeded(e *limitState, decision lease.Decision, n int64) *Exc
 	if exceeded.Reserved {
 		exceeded.Wait = min(exceeded.Wait, reservedWait)
 	}
-	if exceeded.Unknown || e.period == lease.Minute && s.Remaining >= n {
+	if exceeded.Unknown || e.period == lease.Minute && !e.ceiling && s.Remaining >= n {
 		exceeded.Wait = min(exceeded.Wait, unconfirmedWait)
-	}
-	return exceeded
-}
-
-// untrusted returns the error for a request that needs n units of a limit per minute
-// and is kept from them by what those under way may use. When so much is left, it can
-// succeed as soon as one of them has ended.
-func (l *Limiter) untrusted(e *limitState, n int64) *ExceededError {
-	exceeded := l.exceeded(e, lease.Denied, n)
-	if m := e.rateLimit(l.moment(e.period)); m.Remaining >= n {
-		exceeded.Reserved, exceeded.Wait = true, min(m.Reset, reservedWait)
 	}
 	return exceeded
 }

@@ -9,6 +9,10 @@ type LimitConfig struct {
 	Period  Period
 	Shards  int           // rows that share the limit; 0 = 1. A request cannot be larger than Limit/Shards
 	Refresh time.Duration // the age at which the row is read again; 0 = 500 ms
+	// Ceiling: requests reserve what they may use, which is to hold in every window, so that
+	// little is spent before it is booked. What is used beyond half of the limit is carried
+	// into the next window.
+	Ceiling bool
 }
 
 // Largest is the largest request that can fit: one shard's share.
@@ -164,6 +168,14 @@ func (a *Account) keepReturning() {
 // limit is the share of one shard.
 func (a *Account) limit() int64 { return a.Config.Largest() }
 
+// capacity is how much of a window may be used without being carried into the next.
+func (a *Account) capacity() int64 {
+	if a.Config.Ceiling {
+		return a.limit() / 2
+	}
+	return a.limit()
+}
+
 func (a *Account) shards() int { return max(1, a.Config.Shards) }
 
 func (a *Account) refresh() time.Duration {
@@ -196,7 +208,8 @@ func (a *Account) rollWindow(m Moment) {
 	a.credit, a.unbooked, a.spent = 0, 0, 0
 	a.carryUnderWay(m)
 	a.offline = offlineShare{}
-	fresh := a.view.known && a.view.window == m.Window-1
+	// What was used up is often overspent, so that less than all of it is left afterwards.
+	fresh := a.view.known && a.view.window == m.Window-1 && a.view.left > 0
 	a.window = m.Window
 	a.view = view{known: fresh, window: m.Window, left: a.limit() * 3 / 4, at: m.At.Add(-m.WindowAge), estimated: true}
 }
@@ -281,12 +294,12 @@ func (a *Account) Release(m Moment) {
 	a.credit = 0
 }
 
-// Waiting is how much the requests that wait for the table want.
-func (a *Account) Waiting() int64 { return a.waitingTotal() }
-
 // GiveBack returns so much credit of that window, if there is as much: no request of this
-// instance waits for it.
-func (a *Account) GiveBack(window, n int64) {
+// instance waits for it, and the row has too little left to lease ahead.
+func (a *Account) GiveBack(window, n int64, m Moment) {
+	if left, _, ok := a.knownLeft(m); ok && a.worthLeasing(left, m) {
+		return
+	}
 	if window == a.window && len(a.waiters) == 0 {
 		n = min(n, a.credit)
 		a.credit -= n

@@ -49,7 +49,7 @@ func (a *Account) Next(m Moment) Step {
 		return a.shardExhausted(m)
 	}
 	w.inFlight = &op
-	body := w.record.RolledTo(a.window, a.limit()).Applied(op)
+	body := w.record.RolledTo(a.window, a.capacity()).Applied(op)
 	return Step{Action: Write, Shard: a.shard, Version: w.version, Body: body.String()}
 }
 
@@ -156,8 +156,8 @@ func (a *Account) leaseDivisor(m Moment) int64 {
 // needed. It returns false when there is nothing to write.
 func (a *Account) composeWrite(m Moment) (Op, bool) {
 	a.demand.update(m.At)
-	record := a.row.record.RolledTo(a.window, a.limit())
-	op := Op{Window: a.window, Limit: a.limit(), Booked: a.unbooked, BookedLate: a.unbookedLate, Spent: a.spent}
+	record := a.row.record.RolledTo(a.window, a.capacity())
+	op := Op{Window: a.window, Limit: a.capacity(), Booked: a.unbooked, BookedLate: a.unbookedLate, Spent: a.spent}
 	left := a.limit() - record.Applied(op).Granted
 	op.Chunk = a.chunk(left, m)
 	a.row.seq++
@@ -294,7 +294,7 @@ func (a *Account) WriteAccepted(version string, m Moment) {
 	a.noteReply(m)
 	op := *w.inFlight
 	rolled := w.record.Window != op.Window
-	before := w.record.RolledTo(op.Window, a.limit())
+	before := w.record.RolledTo(op.Window, a.capacity())
 	w.record = before.Applied(op)
 	w.version, w.stale, w.trusted, w.conflicts = version, false, true, 0
 	w.inFlight, w.uncertain = nil, nil

@@ -10,8 +10,14 @@ import (
 // will spend before the booking lands, is taken off, and half as much again.
 func (a *Account) canSpendAhead(n int64, m Moment) bool {
 	left, age, ok := a.knownLeft(m)
-	// An instance may owe its even share at most, and of a month a lease, or one request.
-	if !ok || m.Cold || a.unbooked > 0 && addSaturating(a.unbooked, n) > min(left/int64(a.instances(m)), a.maxLease()) {
+	// An instance may owe its even share at most, an eighth of it of a ceiling, and of a
+	// month a lease, or one request.
+	share := min(left/int64(a.instances(m)), a.maxLease())
+	first := a.Config.Period == Month && a.unbooked <= 0
+	if a.Config.Ceiling {
+		share /= 8
+	}
+	if !ok || m.Cold || !first && addSaturating(max(0, a.unbooked), n) > share {
 		return false
 	}
 	fleet := max(a.demand.rate*float64(a.instances(m)), a.fleetRate, float64(a.limit())/a.seconds())
@@ -100,7 +106,7 @@ func (a *Account) rereadAfter(m Moment) time.Duration {
 // observeRow takes over what the row holds, or what this instance's own write
 // made it.
 func (a *Account) observeRow(r Record, m Moment) {
-	r = r.RolledTo(a.window, a.limit())
+	r = r.RolledTo(a.window, a.capacity())
 	left := r.Left(a.limit())
 	a.measureRate(left, m)
 	a.writers = r.writers()
@@ -183,9 +189,6 @@ func (a *Account) otherShard() int {
 	}
 	return -1
 }
-
-// Instances is how many instances share the shard, as far as is known; at least 1.
-func (a *Account) Instances(m Moment) int { return a.instances(m) }
 
 // instances is how many instances share the shard: as many as are known to run,
 // or as many as have written the row lately.
