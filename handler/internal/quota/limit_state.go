@@ -35,7 +35,8 @@ type limitState struct {
 // warnState is what is known of a limit's warnings; one goroutine uses it.
 type warnState struct {
 	warned    warnedMark
-	warnAgain time.Time // the table is not asked before
+	warnFor   float64   // the mark of which the table was asked last
+	warnAgain time.Time // it is not asked of this mark before
 }
 
 // decision is the decision of a request that waited.

@@ -86,10 +86,10 @@ func (l *Limiter) checkMark(ctx context.Context, c *consumer.Consumer, e *limitS
 	}
 	w, window := l.warningDue(c, e)
 	now := l.now()
-	if w.Mark == 0 || e.warned.Window == window && e.warned.Mark >= w.Mark && (e.warned.Delivered || l.cfg.Warnings.Deliver == nil) || now.Before(e.warnAgain) {
+	if w.Mark == 0 || e.warned.Window == window && e.warned.Mark >= w.Mark && (e.warned.Delivered || l.cfg.Warnings.Deliver == nil) || w.Mark == e.warnFor && now.Before(e.warnAgain) {
 		return
 	}
-	e.warnAgain = now.Add(time.Minute)
+	e.warnFor, e.warnAgain = w.Mark, now.Add(time.Minute)
 	row, known, err := l.readMark(ctx, e)
 	if err != nil {
 		return // the table is away: later

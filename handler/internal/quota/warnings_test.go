@@ -90,6 +90,33 @@ func TestOneWarningForTheFleet(t *testing.T) {
 	})
 }
 
+// Marks that are reached within seconds are each warned of at once: whose consumer goes
+// home behind a mark is told so.
+func TestMarksThatAreReachedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(midMonth)
+		c := &consumer.Consumer{Name: "team-a", TokensPerMonth: 100_000, WarnAt: []float64{30, 50, 70}}
+		ctx, cancel := context.WithCancel(t.Context())
+		var g sync.WaitGroup
+		store, x := &counting{Store: new(memory.Store)}, new(warned)
+		fleet := []*Limiter{x.start(ctx, &g, store, c), x.start(ctx, &g, store, c)}
+		used := 0
+		for n, mark := range []int{30, 50, 70} {
+			for step := 0; used < mark; step++ {
+				use(t, fleet[step%2], c, 1000)
+				used++
+			}
+			time.Sleep(4 * time.Second)
+			synctest.Wait()
+			if len(x.reports) != n+1 {
+				t.Errorf("warned %q at %d percent", x.reports, mark)
+			}
+		}
+		cancel()
+		g.Wait()
+	})
+}
+
 // Without the table nobody is warned, and the fleet once when it is back. What an
 // instance has not delivered when it crashes, another one delivers, under the same
 // id; nothing of it is in a request's way.
