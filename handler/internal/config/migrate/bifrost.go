@@ -132,7 +132,7 @@ func (b *bifrost) azure(key *value, d *document.Backend) {
 	address := b.reference(azure, "endpoint")
 	d.Endpoint = base(address)
 	b.toItsDeployment(key.path, address, d)
-	d.Auth = b.azureAuth(key, azure, valueOr(d.Endpoint, d.Name))
+	d.Auth = b.azureAuth(key, azure, d)
 	b.rest(azure, bifrostHints)
 }
 
@@ -243,15 +243,15 @@ func (b *bifrost) keyAuth(key *value, endpoint string) document.Auth {
 	return document.Auth{Mode: "api-key", Setting: setting}
 }
 
-func (b *bifrost) azureAuth(key, azure *value, endpoint string) document.Auth {
+func (b *bifrost) azureAuth(key, azure *value, d *document.Backend) document.Auth {
 	if text, variable := envText(key.at("value")); text != "" || variable != "" {
-		return b.keyAuth(key, endpoint)
+		return b.keyAuth(key, valueOr(d.Endpoint, d.Name))
 	}
 	key.take("value")
 	how := "Azure's default credential"
 	if azure.at("client_secret") != nil {
 		how = "the application in client_id"
 	}
-	b.byIdentity(endpoint, "%s: Bifrost called %s by %s; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", key.path, endpoint, how)
+	b.byIdentity(d.Endpoint, "%s: Bifrost called %s by %s; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", key.path, valueOr(d.Endpoint, d.Name), how)
 	return document.Auth{Mode: "managed-identity"}
 }

@@ -342,6 +342,11 @@ func TestWhatIsSaidIsOfTheBackendsThatAreLeft(t *testing.T) {
 			[]string{"AOAI_KEY_A: the key of https://a.openai.azure.com", "to the same deployment"},
 			[]string{"AOAI_KEY_A_2: ", "this one has AOAI_KEY_A_2"},
 		},
+		"the identity, of a backend whose address is not known yet": {
+			"bifrost", `{"providers": {"azure": {"keys": [{"name": "a", "value": "", "models": ["*"], "azure_key_config": {"endpoint": "env.NOT_SET", "client_id": "env.C", "client_secret": "env.S"}}]}}}`,
+			[]string{"Bifrost called a by the application in client_id; the app's own identity calls it now"},
+			nil,
+		},
 		"a key that a backend and a consumer share": {
 			"powerproxy", "{clients: [{name: c, key: a-key-of-sixteen-signs}], aoai: {endpoints: [{url: 'http://a.corp', key: a-key-of-sixteen-signs}, {url: 'https://b.openai.azure.com'}]}}",
 			[]string{"C_KEY: the key in clients[0].key"},

@@ -210,10 +210,21 @@ func (l *lite) prefix(path, provider, name string) string {
 	return name
 }
 
-// resolve is a text, or what the variable holds that it names as os.environ/NAME.
+// variableIn is the variable that a text names: os.environ/NAME, or ${NAME} in a file
+// that is filled in before LiteLLM reads it.
+func variableIn(text string) (name string, ok bool) {
+	if name, ok = strings.CutPrefix(text, "os.environ/"); ok {
+		return name, true
+	}
+	name, ok = strings.CutPrefix(text, "${")
+	name, closed := strings.CutSuffix(name, "}")
+	return name, ok && closed && identifier().MatchString(name)
+}
+
+// resolve is a text, or what the variable holds that it names.
 // known is false when it names one that nobody has set.
 func (l *lite) resolve(text string) (resolved string, known bool) {
-	variable, ok := strings.CutPrefix(text, "os.environ/")
+	variable, ok := variableIn(text)
 	if !ok {
 		return text, true
 	}
@@ -244,7 +255,8 @@ func (l *lite) backend(params *value, provider string) (b document.Backend, addr
 		b.Endpoint = "https://api.openai.com/v1"
 		l.changed("%s has no api_base: it goes to %s, as LiteLLM has it unless OPENAI_API_BASE is set", params.path, b.Endpoint)
 	case b.Endpoint == "":
-		variable := valueOr(strings.TrimPrefix(written, "os.environ/"), strings.ToUpper(provider)+"_API_BASE")
+		variable, _ := variableIn(written)
+		variable = valueOr(variable, strings.ToUpper(provider)+"_API_BASE")
 		b.Endpoint = placeholder(variable)
 		l.ask(b.Endpoint, "%s: the endpoint is in the variable %s: set it and import again, or give --endpoint", params.path, variable)
 	case provider == "azure" && b.Endpoint != strings.TrimRight(address, "/"):

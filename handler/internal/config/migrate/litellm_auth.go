@@ -12,7 +12,7 @@ import (
 // LiteLLM reads then. ok is false where Spillway cannot call the backend like that.
 func (l *lite) auth(params *value, provider string, b *document.Backend) (auth document.Auth, ok bool) {
 	key := params.stringAt("api_key")
-	variable, isVariable := strings.CutPrefix(key, "os.environ/")
+	variable, isVariable := variableIn(key)
 	exchanged := strings.HasPrefix(key, "oidc/")
 	switch {
 	case isVariable && identifier().MatchString(variable):

@@ -3,7 +3,6 @@ package migrate
 import (
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"spillway/handler/internal/config/document"
@@ -180,7 +179,7 @@ func (l *lite) general(general *value) {
 		l.changed("anyone could call the proxy: add consumers, or set SPILLWAY_AUTH to none")
 	}
 	if key != "" {
-		name, ok := strings.CutPrefix(key, "os.environ/")
+		name, ok := variableIn(key)
 		if !ok || !identifier().MatchString(name) {
 			name = l.keySetting("", "LITELLM_MASTER_KEY")
 			l.callersKey(name, key)

@@ -101,6 +101,12 @@ func TestLiteLLMChangesNothingInSilence(t *testing.T) {
 			[]string{"the endpoint is https://a.openai.azure.com"},
 		},
 		{
+			"variables of a file that is filled in first", "{model_name: m, litellm_params: {model: azure/m, api_base: '${BASE}', api_key: '${KEY}'}}",
+			[]string{`"https://from-env.openai.azure.com"`, `"setting": "KEY"`},
+			[]string{"never", "${"},
+			[]string{"KEY: keep it"},
+		},
+		{
 			"an address in a variable", `{model_name: m, litellm_params: {model: os.environ/MODEL, api_base: os.environ/BASE, api_key: os.environ/KEY}}`,
 			[]string{`"https://from-env.openai.azure.com"`, `"m": "deployed"`, `"setting": "KEY"`},
 			[]string{"never"},
