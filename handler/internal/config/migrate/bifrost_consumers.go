@@ -65,8 +65,10 @@ func (b *bifrost) allowed(key *value) (models []string, ok bool) {
 	all, named := false, false
 	for _, p := range key.items("provider_configs") {
 		for _, model := range p.stringsAt("allowed_models") {
-			all, named = all || model == "*", true
-			if model = b.model(model); b.serves(model) && !slices.Contains(models, model) {
+			named = true
+			if model == "*" {
+				all = true
+			} else if model = b.model(model); b.serves(model) && !slices.Contains(models, model) {
 				models = append(models, model)
 			}
 		}

@@ -347,6 +347,12 @@ func TestWhatIsSaidIsOfTheBackendsThatAreLeft(t *testing.T) {
 			[]string{"Bifrost called a by the application in client_id; the app's own identity calls it now"},
 			nil,
 		},
+		"no other name of the models, where a virtual key may use all": {
+			"bifrost", `{"providers": {"openai": {"keys": [{"name": "o", "value": "env.K", "models": ["*"]}]}},
+				"governance": {"virtual_keys": [{"name": "v", "value": "env.V", "provider_configs": [{"provider": "openai", "allowed_models": ["*"], "key_ids": ["*"]}]}]}}`,
+			[]string{"V: keep it"},
+			[]string{"unnamed"},
+		},
 		"a key that a backend and a consumer share": {
 			"powerproxy", "{clients: [{name: c, key: a-key-of-sixteen-signs}], aoai: {endpoints: [{url: 'http://a.corp', key: a-key-of-sixteen-signs}, {url: 'https://b.openai.azure.com'}]}}",
 			[]string{"C_KEY: the key in clients[0].key"},
