@@ -86,6 +86,8 @@ func (c BackendState) detail(h *health.Health, now time.Time) string {
 		return "one probe is running"
 	case c == Open && !now.Before(h.Until):
 		return "the open time is over: the next request is the probe"
+	case c == Open && h.Evidence != "":
+		return "failed: " + h.Evidence
 	}
 	return ""
 }

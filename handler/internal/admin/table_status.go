@@ -40,7 +40,7 @@ func recordHealth(s *fleet.SlotState, at time.Time) health.Health {
 		h.Throttle = health.Throttle{Until: time.UnixMilli(until), Kind: kind, MaxTokens: maxTokens}
 	}
 	if r.Circuit.State != health.Closed {
-		h.State, h.Until = r.Circuit.State, time.UnixMilli(r.Circuit.Until)
+		h.State, h.Until, h.Evidence = r.Circuit.State, time.UnixMilli(r.Circuit.Until), r.LastChange.Evidence
 	}
 	return h
 }

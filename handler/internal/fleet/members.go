@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -178,18 +179,28 @@ func (r *Replica) countMembers(ctx context.Context) {
 		return
 	}
 	rows, now, err := r.listHeartbeats(ctx)
-	active := 0
+	active, names := 0, map[string]string{}
 	for _, row := range rows {
 		if beat, ok := decodeHeartbeat(row); ok && r.isActive(beat, now) {
 			active++
+			names[row.Key[:min(len(row.Key), len(r.reporterID))]] = beat.Name
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil {
-		r.memberCount = active
+		r.memberCount, r.memberNames = active, names
 	}
 	r.scheduleMemberCount(max(memberCountInterval, time.Duration(r.memberCount)*memberCountPerInstance))
+}
+
+// memberName is the name of the instance with that short id, the beginning of its
+// heartbeat's key; the id as long as the name is not known.
+func (r *Replica) memberName(reporter string) string {
+	if reporter == r.reporterID {
+		return shorten(r.cfg.Instance)
+	}
+	return shorten(cmp.Or(r.memberNames[reporter], reporter))
 }
 
 // memberCountDue reports whether a count is due and the table answers. The first

@@ -297,7 +297,7 @@ func (r *Replica) endAttempt(s *slot, t health.Permit, o health.Outcome) {
 // recordFailure counts a failure; when this instance's evidence is enough, it stops
 // using the backend at once, whatever the fleet decides.
 func (r *Replica) recordFailure(s *slot, t health.Permit, o health.Outcome, now clockReading) {
-	s.evidence.Fail(t, o.Answered, t.Began.Sub(r.base), now.local, s.older(t, now.local))
+	s.evidence.Fail(t, o, t.Began.Sub(r.base), now.local, s.older(t, now.local))
 	s.reason = o.Reason
 	if o.Answered { // it was counted as served at its first content
 		s.served.add(now.local, -1)

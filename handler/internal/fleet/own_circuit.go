@@ -15,6 +15,7 @@ type ownCircuit struct {
 	until    time.Duration // earliest probe of this instance alone
 	trips    int
 	reason   string
+	evidence string
 	probe    uint64        // the attempt that is such a probe; 0 = none is under way
 	probeEnd time.Duration // when that probe is given up
 	evident  bool          // opened by evidence, and no probe has failed since
@@ -50,6 +51,7 @@ func (o *ownCircuit) startProbe(attempt uint64, now time.Duration, p health.Brea
 func (o *ownCircuit) probeFailed(now time.Duration, p health.BreakerPolicy, random time.Duration, reason string) {
 	o.trip(now, p, o.trips+1, reason)
 	o.until += random
+	o.evidence = health.EvidenceProbe
 }
 
 // openOwn opens the slot's own circuit by this instance's evidence. The fleet
@@ -60,7 +62,7 @@ func (r *Replica) openOwn(s *slot, now time.Duration, reason string) {
 		trip = 0 // doubtful: most were served lately
 	}
 	s.own.trip(now, s.breaker, trip, reason)
-	s.own.evident = true
+	s.own.evident, s.own.evidence = true, s.evidence.Summary(now, s.successes(now), s.breaker)
 	s.noteBreaks()
 	s.publishOpen = s.record.Circuit.State == health.Closed
 	r.counters.OwnTrips++
@@ -99,7 +101,7 @@ func (r *Replica) startLocalProbing(now clockReading) bool {
 		}
 		s.own.trip(now.local, s.breaker, max(c.Trips, 1), s.record.LastChange.Reason)
 		s.own.until = max(r.clock.toLocal(c.Until), now.local) + r.jitter(s.breaker.TripDuration)
-		s.own.assumed = true
+		s.own.assumed, s.own.evidence = true, s.record.LastChange.Evidence
 	}
 	return true
 }

@@ -97,7 +97,8 @@ func (r *Replica) draftSlot(n health.Slot, s *slot, now clockReading, bounds hea
 	if s.newerVersion {
 		return s.record, false
 	}
-	next, ok := s.record.Apply(r.pendingUpdate(n, s, now, bounds), bounds, s.breaker, r.nextSequence(bounds))
+	update := r.pendingUpdate(n, s, now, bounds)
+	next, ok := s.record.Apply(update, bounds, s.breaker, r.nextSequence(bounds))
 	if !ok {
 		return s.record, false
 	}
@@ -105,6 +106,11 @@ func (r *Replica) draftSlot(n health.Slot, s *slot, now clockReading, bounds hea
 		next.Circuit.Nonce = nonce
 	}
 	next.LastChange = health.Change{At: bounds.Midpoint(), By: r.cfg.Instance, Reason: shorten(s.record.NextReason(next.Circuit, s.reason))}
+	opening := s.own.evidence
+	if !s.own.open {
+		opening = s.record.Circuit.SuspicionSummary(update.Suspicion, bounds, r.memberName)
+	}
+	next.LastChange.Evidence = clip(s.record.NextEvidence(next.Circuit, opening), maxEvidence)
 	return next, true
 }
 

@@ -52,10 +52,11 @@ type Replica struct {
 	confirmed         bool            // something was served
 	servedInTime      time.Duration   // when the latest attempt began that was served within its threshold while others were unconfirmed
 	version           uint64
-	lastHeartbeat     time.Duration // when this instance last wrote a heartbeat …
-	heartbeatRevision uint64        // … and the revision in it
-	memberCount       int           // active instances when last counted
-	nextMemberCount   time.Duration // 0 = not scheduled yet
+	lastHeartbeat     time.Duration     // when this instance last wrote a heartbeat …
+	heartbeatRevision uint64            // … and the revision in it
+	memberCount       int               // active instances when last counted
+	memberNames       map[string]string // by short id, then
+	nextMemberCount   time.Duration     // 0 = not scheduled yet
 	counters          Counters
 	lastError         error // of the last exchange, if it failed
 
@@ -145,7 +146,12 @@ func (r *Replica) jitter(upTo time.Duration) time.Duration {
 }
 
 // shorten bounds a text that goes into a record: readers refuse long ones.
-func shorten(s string) string { return strings.ToValidUTF8(s[:min(len(s), 64)], "") }
+func shorten(s string) string { return clip(s, 64) }
+
+// maxEvidence is for texts that are made of several.
+const maxEvidence = 200
+
+func clip(s string, length int) string { return strings.ToValidUTF8(s[:min(len(s), length)], "") }
 
 // nonces are those of the writes that may have been applied.
 type nonces struct{ recent []string }

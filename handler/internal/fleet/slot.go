@@ -102,9 +102,13 @@ func (s *slot) lastServed() time.Duration { return time.Duration(s.servedAt.Load
 
 // opens reports whether the evidence opens the own circuit.
 func (s *slot) opens(now time.Duration) bool {
-	return s.evidence.Opens(now, health.Successes{
+	return s.evidence.Opens(now, s.successes(now), s.breaker)
+}
+
+func (s *slot) successes(now time.Duration) health.Successes {
+	return health.Successes{
 		Lately: s.servedLately(now), Last: s.lastServed(), LatestBegan: time.Duration(s.servedFrom.Load()), Ended: uint64(s.ended.Load()), Breaking: s.breaking(),
-	}, s.breaker)
+	}
 }
 
 // noteBreaks remembers, when a circuit opens, that this instance's last answers broke

@@ -38,10 +38,11 @@ func (r *Replica) slotHealth(n health.Slot, s *slot, now clockReading) health.He
 	c := s.record.Circuit
 	switch {
 	case r.bindsFleet(n, s, now.local):
-		h.State, h.Until = c.State, r.toTime(r.clock.toLocal(c.Until))
+		h.State, h.Until, h.Evidence = c.State, r.toTime(r.clock.toLocal(c.Until)), s.record.LastChange.Evidence
 		h.Probe = c.State == health.HalfOpen && s.probe.stage == probeUnused
 	case s.own.open:
 		h.Own, h.State, h.Until, h.Reason = true, s.own.state(now.local), r.toTime(s.own.until), s.own.reason
+		h.Evidence = s.own.evidence
 		h.Probe = s.own.probeFree(now.local)
 	default:
 		if c.State != health.Closed && !r.disconnected {

@@ -41,6 +41,7 @@ type recordJSON struct {
 	At            int64           `json:"at,omitempty"`
 	By            string          `json:"b,omitempty"`
 	Reason        string          `json:"y,omitempty"`
+	Evidence      string          `json:"ye,omitempty"`
 }
 
 type suspicionJSON struct {
@@ -81,7 +82,7 @@ func (r Record) toJSON() recordJSON {
 		Schema: max(r.Schema, Schema), Epoch: c.Epoch, State: c.State, Until: c.Until, Leased: c.Leased,
 		Since: c.Since, Trips: c.Trips, ProbeDueSince: c.ProbeDueSince, Owner: c.Owner, Lease: c.Lease, Nonce: c.Nonce, LastObjection: c.LastObjection, SuspectedAt: c.SuspectedAt,
 		FailedBy: c.FailedBy, ResetAt: r.ResetAt, SaturationAt: r.Saturation.At, Level: uint8(r.Saturation.Level),
-		At: r.LastChange.At, By: r.LastChange.By, Reason: r.LastChange.Reason,
+		At: r.LastChange.At, By: r.LastChange.By, Reason: r.LastChange.Reason, Evidence: r.LastChange.Evidence,
 	}
 	for _, s := range c.Suspicions {
 		w.Suspicions = append(w.Suspicions, suspicionJSON(s))
@@ -128,7 +129,7 @@ func (w recordJSON) toRecord() Record {
 		},
 		ResetAt:    w.ResetAt,
 		Saturation: Saturation{At: w.SaturationAt, Level: SaturationLevel(w.Level)},
-		LastChange: Change{w.At, w.By, w.Reason},
+		LastChange: Change{w.At, w.By, w.Reason, w.Evidence},
 		Schema:     w.Schema,
 	}
 	for _, s := range w.Suspicions {
@@ -162,7 +163,7 @@ func (w recordJSON) invalid() string {
 		return "a count out of bounds"
 	case !integersInRange(w.Epoch, w.Lease) || !instantsInRange(w.Until, w.Leased, w.Since, w.LastObjection, w.SaturationAt, w.At, w.ProbeDueSince, w.ResetAt, w.SuspectedAt):
 		return "a number out of bounds"
-	case !textsInRange(w.Owner, w.Nonce, w.By, w.Reason, w.FailedBy):
+	case !textsInRange(w.Owner, w.Nonce, w.By, w.Reason, w.Evidence, w.FailedBy):
 		return "a text out of bounds"
 	case w.State == HalfOpen && w.Owner == "", w.State != Closed && w.Epoch == 0:
 		return "an owner or epoch missing"

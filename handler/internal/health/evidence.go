@@ -21,6 +21,7 @@ type failure struct {
 	began, at  time.Duration
 	broke      bool // after its first content
 	everywhere bool // its request failed at every backend: it counts until somebody else is served here
+	reason     string
 }
 
 // MaxRunAge is how old the failures of an unbroken run may be.
@@ -29,12 +30,12 @@ const MaxRunAge = 10 * time.Minute
 // maxFailures bounds the memory, far above what opens a circuit.
 const maxFailures = 4096
 
-// Fail counts a failed attempt; broke is that it had begun to answer. older is how
-// many attempts that began before it are under way, if that matters: where answers are
-// slow and failures are quick, the first outcomes are failures, whatever their share is.
-func (e *Evidence) Fail(t Permit, broke bool, began, now time.Duration, older int64) {
+// Fail counts a failed attempt with its outcome. older is how many attempts that began
+// before it are under way, if that matters: where answers are slow and failures are
+// quick, the first outcomes are failures, whatever their share is.
+func (e *Evidence) Fail(t Permit, o Outcome, began, now time.Duration, older int64) {
 	old, _ := slices.BinarySearchFunc(e.failures, now-MaxRunAge, func(f failure, t time.Duration) int { return int(f.at - t) })
-	e.failures = append(e.failures[max(old, len(e.failures)-maxFailures+1):], failure{attempt: t.ID, order: t.Order, began: began, at: now, broke: broke})
+	e.failures = append(e.failures[max(old, len(e.failures)-maxFailures+1):], failure{attempt: t.ID, order: t.Order, began: began, at: now, broke: o.Answered, reason: o.Reason})
 	e.lastFailed, e.older = now, older
 }
 

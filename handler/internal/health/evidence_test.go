@@ -10,7 +10,7 @@ import (
 func evidenceOf(seconds ...float64) *Evidence {
 	var e Evidence
 	for i, s := range seconds {
-		e.Fail(Permit{ID: uint64(i + 1)}, false, secs(s-1), secs(s), 0)
+		e.Fail(Permit{ID: uint64(i + 1)}, Outcome{}, secs(s-1), secs(s), 0)
 	}
 	return &e
 }
@@ -168,12 +168,12 @@ func TestFailureEverywhereIsTheRequestsOwn(t *testing.T) {
 func TestEvidenceIsBounded(t *testing.T) {
 	var e Evidence
 	for i := range 3 * maxFailures {
-		e.Fail(Permit{ID: uint64(i)}, false, secs(0), time.Duration(i)*time.Millisecond, 0)
+		e.Fail(Permit{ID: uint64(i)}, Outcome{}, secs(0), time.Duration(i)*time.Millisecond, 0)
 	}
 	if n, first := e.Since(-1); n != maxFailures || first != time.Duration(2*maxFailures)*time.Millisecond {
 		t.Errorf("%d failures since %v, want the latest %d", n, first, maxFailures)
 	}
-	e.Fail(Permit{}, false, secs(0), secs(1000), 0) // those of before ten minutes ago go
+	e.Fail(Permit{}, Outcome{}, secs(0), secs(1000), 0) // those of before ten minutes ago go
 	if n, _ := e.Since(-1); n != 1 {
 		t.Errorf("%d failures, want those of ten minutes", n)
 	}
@@ -190,7 +190,7 @@ func TestAttemptsUnderWayMayBeServed(t *testing.T) {
 	}{{5, 0, true, true}, {5, 1, false, true}, {5, 6, false, false}, {10, 1, true, true}, {10, 10, true, true}, {10, 11, false, false}} {
 		var e Evidence
 		for i := range c.failures {
-			e.Fail(Permit{ID: uint64(i + 1)}, false, secs(99), secs(100), c.older)
+			e.Fail(Permit{ID: uint64(i + 1)}, Outcome{}, secs(99), secs(100), c.older)
 		}
 		if e.Opens(secs(100), Successes{}, p) != c.opens || e.Suspects(secs(100), 0, p) != c.isSuspicion {
 			t.Errorf("%d failures, %d older attempts under way: opens %t, suspects %t", c.failures, c.older, !c.opens, !c.isSuspicion)
@@ -203,7 +203,7 @@ func TestRunIsOfWhatBeganAfterTheLastServed(t *testing.T) {
 	p := BreakerPolicy{Failures: 5, Percentage: 50, Interval: 10 * time.Second}
 	var e Evidence
 	for i := range 6 {
-		e.Fail(Permit{ID: uint64(i + 1)}, false, secs(90), secs(100), 0)
+		e.Fail(Permit{ID: uint64(i + 1)}, Outcome{}, secs(90), secs(100), 0)
 	}
 	for latest, want := range map[float64]bool{0: true, 90: true, 99: false} {
 		if got := e.Opens(secs(100), Successes{Lately: 50, Last: secs(99.9), LatestBegan: secs(latest)}, p); got != want {
@@ -238,7 +238,7 @@ func TestAnswersThatBreakOffOpenTheCircuit(t *testing.T) {
 			if i > 0 {
 				at = secs(1000)
 			}
-			e.Fail(Permit{ID: order, Order: order}, true, at-secs(.1), at, 0)
+			e.Fail(Permit{ID: order, Order: order}, Outcome{Answered: true}, at-secs(.1), at, 0)
 		}
 		s := Successes{Lately: 400, Last: secs(1000), LatestBegan: secs(999.99), Ended: c.ended}
 		if got := e.Opens(secs(1000), s, p); got != c.want {

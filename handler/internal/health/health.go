@@ -29,6 +29,7 @@ type Health struct {
 	Own            bool            // the circuit binds this instance alone
 	FailedAt       time.Time       // last failure, here or of the fleet's probes; zero = served since, or none
 	Reason         string          // of the last change, for people: "503", "429 tokens", "operator"
+	Evidence       string          // of a circuit that is not closed: the failures that opened it; "" = not known
 }
 
 // SkipReason is why a backend is not offered a request. "" means that it is.

@@ -21,6 +21,23 @@ func (c Circuit) ProbeReason(before Circuit) string {
 	return ""
 }
 
+// EvidenceProbe is the evidence of a circuit that a probe opened again.
+const EvidenceProbe = "its probe"
+
+// NextEvidence is the evidence of a record that goes from r to the circuit; opening is
+// that of an opening now.
+func (r Record) NextEvidence(to Circuit, opening string) string {
+	switch {
+	case to.State == Closed:
+		return ""
+	case r.Circuit.State == Closed:
+		return opening
+	case to.State == Open && r.Circuit.State == HalfOpen && to.ProbeReason(r.Circuit) == "":
+		return EvidenceProbe
+	}
+	return r.LastChange.Evidence
+}
+
 // NextReason is what a record that goes from r to the circuit says is its reason; the
 // latest outcome's where that is one. While the circuit stays open, it is what opened it.
 func (r Record) NextReason(to Circuit, outcome string) string {

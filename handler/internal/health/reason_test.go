@@ -15,20 +15,23 @@ func TestReasonOfATransition(t *testing.T) {
 	returned := probing.returnProbe(at(10_800))
 	for name, c := range map[string]struct {
 		from, to    Circuit
-		probe, next string
+		probe, next, evidence string
 	}{
-		"opened":            {Circuit{}, open, "", "outcome"},
-		"the probe is due":  {open, probing, ReasonProbeDue, "503"},
-		"it was not used":   {probing, returned, ReasonProbeUnused, "503"},
-		"it failed":         {probing, probing.reopen(at(11_000), p), "", "outcome"},
-		"it was answered":   {probing, probing.closeForRamp(at(11_000)), "", ReasonProbeAnswered},
-		"nobody probed":     {returned, returned.closeForRamp(at(19_000)), "", ReasonUnprobed},
-		"nothing happened":  {open, open, "", "outcome"},
-		"it was read later": {Circuit{}, returned, "", "outcome"},
+		"opened":            {Circuit{}, open, "", "outcome", "now"},
+		"the probe is due":  {open, probing, ReasonProbeDue, "503", "then"},
+		"it was not used":   {probing, returned, ReasonProbeUnused, "503", "then"},
+		"it failed":         {probing, probing.reopen(at(11_000), p), "", "outcome", EvidenceProbe},
+		"it was answered":   {probing, probing.closeForRamp(at(11_000)), "", ReasonProbeAnswered, ""},
+		"nobody probed":     {returned, returned.closeForRamp(at(19_000)), "", ReasonUnprobed, ""},
+		"nothing happened":  {open, open, "", "outcome", "then"},
+		"it was read later": {Circuit{}, returned, "", "outcome", "now"},
 	} {
-		r := Record{Circuit: c.from, LastChange: Change{Reason: "503"}}
+		r := Record{Circuit: c.from, LastChange: Change{Reason: "503", Evidence: "then"}}
 		if probe, next := c.to.ProbeReason(c.from), r.NextReason(c.to, "outcome"); probe != c.probe || next != c.next {
 			t.Errorf("%s: %q, %q, want %q, %q", name, probe, next, c.probe, c.next)
+		}
+		if got := r.NextEvidence(c.to, "now"); got != c.evidence {
+			t.Errorf("%s: evidence %q, want %q", name, got, c.evidence)
 		}
 	}
 }

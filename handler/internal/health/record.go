@@ -23,6 +23,8 @@ type Change struct {
 	At     int64
 	By     string
 	Reason string
+
+	Evidence string // of a circuit that is not closed: the failures that opened it
 }
 
 // Equal reports whether the two are the same in every field.

@@ -15,7 +15,7 @@ func randomRecord(r *rand.Rand) Record {
 		Saturation: Saturation{At: r.Int64N(4), Level: SaturationLevel(r.IntN(3))},
 		Override:   OperatorOverride{Drained: r.IntN(2) == 0, Operator: "ops \"x\" <ü>", At: r.Int64N(3)},
 		ResetAt:    r.Int64N(3),
-		LastChange: Change{At: r.Int64N(3), By: "i", Reason: "429 tokens"},
+		LastChange: Change{At: r.Int64N(3), By: "i", Reason: "429 tokens", Evidence: "5 of 7"},
 		Schema:     Schema,
 	}
 	for k := range rec.Windows.ByKind {

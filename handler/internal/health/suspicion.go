@@ -39,7 +39,7 @@ func (c Circuit) hasSuspicion(s Suspicion) bool { return slices.Contains(c.Suspi
 // they are a run of the fleet, however rare its requests are.
 func (c Circuit) current(now TimeBounds) (sum int, first int64) {
 	for _, s := range c.Suspicions {
-		if s.At <= now.Earliest-MaxRunAge.Milliseconds() || s.Since <= c.LastObjection {
+		if !c.counts(s, now) {
 			continue
 		}
 		sum += s.Failures
@@ -48,6 +48,10 @@ func (c Circuit) current(now TimeBounds) (sum int, first int64) {
 		}
 	}
 	return sum, first
+}
+
+func (c Circuit) counts(s Suspicion, now TimeBounds) bool {
+	return s.At > now.Earliest-MaxRunAge.Milliseconds() && s.Since > c.LastObjection
 }
 
 // SuspectedSince is the instant from which an objection would say something new: of the

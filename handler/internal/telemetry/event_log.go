@@ -74,7 +74,7 @@ func (e *EventLog) logBreaker(slot health.Slot, before, after *health.Record) {
 	if after.Circuit.LastObjection > before.Circuit.LastObjection {
 		reason = "an instance is being served"
 	}
-	f.text("reason", reason).text("by", after.LastChange.By).nonZero("trips", int64(after.Circuit.Trips))
+	f.text("reason", reason).text("evidence", after.LastChange.Evidence).text("by", after.LastChange.By).nonZero("trips", int64(after.Circuit.Trips))
 	if left := after.Circuit.Until - after.LastChange.At; after.Circuit.State != health.Closed && left > 0 {
 		f.millis("for_ms", time.Duration(left)*time.Millisecond)
 	}
@@ -91,7 +91,7 @@ func (e *EventLog) OwnCircuitChanged(slot health.Slot, before health.CircuitStat
 		level = slog.LevelWarn
 	}
 	f := e.newEvent(slot, "breaker", level)
-	f.text("scope", "instance").text("phase", after.State.String()).text("from", before.String()).text("reason", after.Reason).text("by", e.Instance)
+	f.text("scope", "instance").text("phase", after.State.String()).text("from", before.String()).text("reason", after.Reason).text("evidence", after.Evidence).text("by", e.Instance)
 	if left := after.Until.Sub(e.Now()); after.State != health.Closed && left > 0 {
 		f.millis("for_ms", left)
 	}

@@ -33,14 +33,14 @@ func TestEventLines(t *testing.T) {
 	healthy := health.Record{}
 	open := health.Record{
 		Circuit:    health.Circuit{Epoch: 1, State: health.Open, Until: at + 10_000, Trips: 2},
-		LastChange: health.Change{At: at, By: "i-2", Reason: "503"},
+		LastChange: health.Change{At: at, By: "i-2", Reason: "503", Evidence: "5 of 7 within 1.2s: 503 (4), silent (1)"},
 	}
 	probing := open
 	probing.Circuit.Epoch, probing.Circuit.State, probing.LastChange.Reason = 2, health.HalfOpen, "503"
 	unused := open
 	unused.Circuit.Epoch, unused.Circuit.ProbeDueSince, unused.LastChange.Reason = 3, at, "503"
 	closed := probing
-	closed.Circuit.Epoch, closed.Circuit.State, closed.LastChange.Reason = 3, health.Closed, "probe answered"
+	closed.Circuit.Epoch, closed.Circuit.State, closed.LastChange = 3, health.Closed, health.Change{At: at, By: "i-2", Reason: "probe answered"}
 	shut := health.Record{LastChange: health.Change{At: at, By: "i-3", Reason: "429 tokens"}}
 	shut.Windows.ByKind[health.LimitTokens] = health.ThrottleWindow{Until: at + 4_500, MaxTokens: 800}
 	drained := health.Record{Override: health.OperatorOverride{Drained: true, Operator: "eve"}}
@@ -52,7 +52,7 @@ func TestEventLines(t *testing.T) {
 		e.StateChanged(0, probing, closed)
 		e.StateChanged(1, healthy, shut)
 		e.StateChanged(1, healthy, drained)
-		e.OwnCircuitChanged(0, health.Closed, &health.Health{Own: true, State: health.Open, Until: now.Add(10 * time.Second), Reason: "silent"})
+		e.OwnCircuitChanged(0, health.Closed, &health.Health{Own: true, State: health.Open, Until: now.Add(10 * time.Second), Reason: "silent", Evidence: "5 of 5 within 40s: silent (5)"})
 		e.OwnCircuitChanged(0, health.HalfOpen, &health.Health{})
 		e.OwnCircuitChanged(7, health.Closed, &health.Health{}) // no such slot
 		now = now.Add(time.Minute)

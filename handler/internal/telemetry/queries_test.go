@@ -105,7 +105,7 @@ func eventLines(t *testing.T) string {
 	return collectEvents(t, &now, func(e *EventLog) {
 		open := health.Record{
 			Circuit:    health.Circuit{Epoch: 1, State: health.Open, Until: now.UnixMilli() + 5000, Trips: 1},
-			LastChange: health.Change{At: now.UnixMilli(), By: "i-2", Reason: "503"},
+			LastChange: health.Change{At: now.UnixMilli(), By: "i-2", Reason: "503", Evidence: "5 of 5 within 0s: 503 (5)"},
 			Override:   health.OperatorOverride{Drained: true, Operator: "eve"},
 		}
 		e.StateChanged(0, health.Record{}, open)
