@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/user"
 	"strings"
 	"text/tabwriter"
@@ -103,12 +104,24 @@ func openReplica() (*config.Config, *fleet.Replica, error) {
 func loadForTable(what string, load func() (*config.Config, error)) (*config.Config, error) {
 	cfg, err := load()
 	if err != nil {
-		return nil, err
+		return nil, whichDeployment(err)
 	}
 	if cfg.Settings.State.Memory() {
 		return nil, &failure{nil, what + " is kept in shared state, and none is configured", "set SPILLWAY_STATE or AzureWebJobsStorage to the value that the instances have, or name the app: --app NAME"}
 	}
 	return cfg, nil
+}
+
+// whichDeployment is the error of a configuration that cannot be loaded, for commands
+// that take --app and --context.
+func whichDeployment(err error) error {
+	if os.Getenv("SPILLWAY_CONFIG") != "" {
+		return err
+	}
+	return &failure{
+		err, "it is not known which deployment is meant: SPILLWAY_CONFIG is not set",
+		"name the app: --app NAME; or a file of ~/.config/spillway: --context NAME; or set SPILLWAY_CONFIG and SPILLWAY_STATE to the values that the instances have",
+	}
 }
 
 // loadPools is loadForTable for commands that need the backends, models and consumers

@@ -120,8 +120,14 @@ func TestWrongUsageHasItsOwnExitCode(t *testing.T) {
 			t.Errorf("%v: exit code %d, %v, printed %q", args, exitCode(err), err, out)
 		}
 	}
-	if _, _, err := spillway(t, "valdate"); !strings.Contains(err.Error(), `did you mean "validate"?`) {
-		t.Errorf("%v", err)
+	for says, args := range map[string][]string{
+		`did you mean "validate"?`:                            {"valdate"},
+		`"nothing" is no source: write one of openai-apim-lb`: {"import", "nothing", "x"},
+		"spillway: wrong usage: flag provided but not defined: -nonsense; see": {"simulate", "--nonsense"},
+	} {
+		if _, _, err := spillway(t, args...); !strings.Contains("spillway: "+err.Error(), says) {
+			t.Errorf("%v: %v, want %q", args, err, says)
+		}
 	}
 }
 

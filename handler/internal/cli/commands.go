@@ -135,8 +135,11 @@ func importCommand() *cobra.Command {
 			"Variables that a file names for addresses are read from this environment; keys are not.\ndocs/migration.md has the files that each source takes.",
 		Example: "  spillway import litellm config.yaml > pool.json\n  spillway import apim-pool main.bicepparam --endpoint ptu=https://contoso.openai.azure.com > pool.json", ValidArgs: sources,
 		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 2 || !slices.Contains(sources, args[0]) {
-				return usageError(c, "%s needs a source (%s) and a file", c.CommandPath(), strings.Join(sources, ", "))
+			switch all := strings.Join(sources, ", "); {
+			case len(args) > 0 && !slices.Contains(sources, args[0]):
+				return usageError(c, "%q is no source: write one of %s", args[0], all)
+			case len(args) != 2:
+				return usageError(c, "%s needs a source (%s) and a file", c.CommandPath(), all)
 			}
 			return nil
 		},
@@ -162,7 +165,7 @@ func simulateCommand() *cobra.Command {
 			}
 			err := simulator.Main(c.Context(), args, c.OutOrStdout())
 			if errors.Is(err, simulator.ErrUsage) {
-				return usageError(c, "%w", err)
+				return usageError(c, "%s", strings.TrimPrefix(err.Error(), simulator.ErrUsage.Error()+": "))
 			}
 			return err
 		},

@@ -82,10 +82,10 @@ type candidateJSON struct {
 
 func (f *explainFlags) run(ctx context.Context, out, notes io.Writer) error {
 	cfg, err := config.LoadForTable()
-	if err == nil {
-		cfg, err = currentVersion(cfg)
-	}
 	if err != nil {
+		return whichDeployment(err)
+	}
+	if cfg, err = currentVersion(cfg); err != nil {
 		return err
 	}
 	pools := cfg.CandidatePools(f.model)

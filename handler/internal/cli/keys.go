@@ -31,20 +31,22 @@ func keysCommand() *cobra.Command {
 
 func addKeyCommand() *cobra.Command {
 	var life time.Duration
+	var asJSON bool
 	c := &cobra.Command{
 		Use: "add CONSUMER", Short: "Issue a key and print it, once",
 		Long:    "Issues a key of a consumer of the pool document. The key alone is printed to\nstandard output, once: only its hash is stored.",
-		Example: "  spillway keys add team-a --expires 2160h", Args: oneArg("consumer"),
+		Example: "  spillway keys add team-a --expires 2160h\n  spillway keys add team-a --json", Args: oneArg("consumer"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if life < 0 {
 				return usageError(c, "--expires %s is in the past", life)
 			}
 			return withIssuer(c, func(ctx context.Context, cfg *config.Config, issuer *keys.Issuer) error {
-				return addKey(ctx, c, cfg, issuer, args[0], life)
+				return addKey(ctx, c, cfg, issuer, args[0], life, asJSON)
 			})
 		},
 	}
 	c.Flags().DurationVar(&life, "expires", 0, "how long the key is valid; 0 is forever")
+	jsonFlag(c, &asJSON)
 	return c
 }
 
@@ -99,7 +101,7 @@ func withIssuer(c *cobra.Command, do func(ctx context.Context, cfg *config.Confi
 	return do(ctx, cfg, issuer)
 }
 
-func addKey(ctx context.Context, c *cobra.Command, cfg *config.Config, issuer *keys.Issuer, name string, life time.Duration) error {
+func addKey(ctx context.Context, c *cobra.Command, cfg *config.Config, issuer *keys.Issuer, name string, life time.Duration, asJSON bool) error {
 	if err := checkConsumer(cfg, name); err != nil {
 		return err
 	}
@@ -107,7 +109,7 @@ func addKey(ctx context.Context, c *cobra.Command, cfg *config.Config, issuer *k
 	if err != nil {
 		return err
 	}
-	return printSecret(c, secret, k)
+	return printSecret(c, secret, k, nil, asJSON)
 }
 
 func checkConsumer(cfg *config.Config, name string) error {
@@ -124,6 +126,7 @@ func checkConsumer(cfg *config.Config, name string) error {
 // rotateKeyCommand issues a key, and gives those that the consumer has an end.
 func rotateKeyCommand() *cobra.Command {
 	var life, overlap time.Duration
+	var asJSON bool
 	c := &cobra.Command{
 		Use: "rotate CONSUMER", Short: "Issue a new key and end the one before, after a while",
 		Long: "Issues a new key of a consumer, and gives the keys that it has an end: both are\nvalid for the time of --overlap, in which the callers change over. The new key alone is\n" +
@@ -134,16 +137,17 @@ func rotateKeyCommand() *cobra.Command {
 				return usageError(c, "--expires and --overlap may not be negative")
 			}
 			return withIssuer(c, func(ctx context.Context, cfg *config.Config, issuer *keys.Issuer) error {
-				return rotateKey(ctx, c, cfg, issuer, args[0], life, overlap)
+				return rotateKey(ctx, c, cfg, issuer, args[0], life, overlap, asJSON)
 			})
 		},
 	}
 	c.Flags().DurationVar(&life, "expires", 0, "how long the new key is valid; 0 is forever")
+	jsonFlag(c, &asJSON)
 	c.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the old keys stay valid; 0 ends them now")
 	return c
 }
 
-func rotateKey(ctx context.Context, c *cobra.Command, cfg *config.Config, issuer *keys.Issuer, name string, life, overlap time.Duration) error {
+func rotateKey(ctx context.Context, c *cobra.Command, cfg *config.Config, issuer *keys.Issuer, name string, life, overlap time.Duration, asJSON bool) error {
 	if err := checkConsumer(cfg, name); err != nil {
 		return err
 	}
@@ -151,15 +155,25 @@ func rotateKey(ctx context.Context, c *cobra.Command, cfg *config.Config, issuer
 	if err != nil {
 		return err
 	}
-	for _, o := range old {
-		fmt.Fprintf(c.ErrOrStderr(), "The key %s is valid until %s.\n", o.ID, o.Expires.UTC().Format(time.RFC3339))
-	}
-	return printSecret(c, secret, k)
+	return printSecret(c, secret, k, old, asJSON)
+}
+
+// secretJSON is a key that was issued, and those that it replaces.
+type secretJSON struct {
+	Key string `json:"key"` // the secret
+	keyJSON
+	Replaces []keyJSON `json:"replaces,omitempty"`
 }
 
 // printSecret prints the key alone to standard output, and about it to standard
-// error.
-func printSecret(c *cobra.Command, secret string, k keys.Key) error {
+// error; as JSON, all of it to standard output.
+func printSecret(c *cobra.Command, secret string, k keys.Key, old []keys.Key, asJSON bool) error {
+	if asJSON {
+		return printJSON(c.OutOrStdout(), secretJSON{secret, keysJSON([]keys.Key{k})[0], keysJSON(old)})
+	}
+	for _, o := range old {
+		fmt.Fprintf(c.ErrOrStderr(), "The key %s is valid until %s.\n", o.ID, o.Expires.UTC().Format(time.RFC3339))
+	}
 	if _, err := fmt.Fprintln(c.OutOrStdout(), secret); err != nil {
 		return err
 	}

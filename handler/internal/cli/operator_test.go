@@ -142,6 +142,25 @@ func testRotateKeepsTheOldKeyForAWhile(t *testing.T, state string) {
 	if all := list(); len(all) != 1 || !all[0].Expires.IsZero() {
 		t.Errorf("after a rotation without overlap: %+v", all)
 	}
+	out, prose, err := spillway(t, "keys", "rotate", "team-a", "--json")
+	var issued secretJSON
+	if err2 := json.Unmarshal([]byte(out), &issued); err != nil || err2 != nil || prose != "" {
+		t.Fatalf("%v, %v: %s, %q", err, err2, out, prose)
+	}
+	all = list()
+	if len(all) != 2 || issued.ID != all[1].ID || !strings.HasPrefix(issued.Key, "spw_") || len(issued.Replaces) != 1 || issued.Replaces[0].ID != all[0].ID || issued.Replaces[0].Expires.IsZero() {
+		t.Errorf("%s\nbut %+v", out, all)
+	}
+}
+
+// Whoever has neither the settings of the app nor a context is told how to name one.
+func TestCommandsAskWhichDeploymentIsMeant(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	for _, args := range [][]string{{"status"}, {"backends", "list"}, {"keys", "list"}, {"explain", "--model", "gpt-4o"}} {
+		if _, _, err := spillway(t, args...); exitCode(err) != 1 || !strings.Contains(err.Error(), "\nfix: ") || !strings.Contains(err.Error(), "--app NAME") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
 }
 
 func testStatusAndWatch(t *testing.T, state string) {

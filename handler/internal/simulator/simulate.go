@@ -75,10 +75,10 @@ func newSimulation() (*simulation, *flag.FlagSet) {
 
 func (sim *simulation) parse(flags *flag.FlagSet, args []string) error {
 	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("%w: simulate: %w; run simulate --help", ErrUsage, err)
+		return fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%w: simulate takes no argument %q; run simulate --help", ErrUsage, flags.Arg(0))
+		return fmt.Errorf("%w: simulate takes no argument %q", ErrUsage, flags.Arg(0))
 	}
 	if _, _, err := net.SplitHostPort(sim.listen); err != nil {
 		return fmt.Errorf("%w: --listen %q is no address; write it like 127.0.0.1:8700", ErrUsage, sim.listen)
