@@ -49,9 +49,10 @@ func (o *ownCircuit) startProbe(attempt uint64, now time.Duration, p health.Brea
 // probeFailed opens the circuit again, for longer. The random part keeps
 // instances from probing together.
 func (o *ownCircuit) probeFailed(now time.Duration, p health.BreakerPolicy, random time.Duration, reason string) {
+	evidence := health.ProbeEvidence(o.evidence)
 	o.trip(now, p, o.trips+1, reason)
 	o.until += random
-	o.evidence = health.EvidenceProbe
+	o.evidence = evidence
 }
 
 // openOwn opens the slot's own circuit by this instance's evidence. The fleet

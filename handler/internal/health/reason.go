@@ -1,5 +1,7 @@
 package health
 
+import "strings"
+
 // The reasons of transitions that no outcome of an attempt is the reason of, for people.
 const (
 	ReasonProbeDue      = "probe due"
@@ -21,8 +23,11 @@ func (c Circuit) ProbeReason(before Circuit) string {
 	return ""
 }
 
-// EvidenceProbe is the evidence of a circuit that a probe opened again.
-const EvidenceProbe = "its probe"
+// ProbeEvidence is the evidence of a circuit that a probe opened again, by what it was.
+func ProbeEvidence(before string) string {
+	const probe = "its probe; before: "
+	return probe + strings.TrimPrefix(before, probe)
+}
 
 // NextEvidence is the evidence of a record that goes from r to the circuit; opening is
 // that of an opening now.
@@ -33,7 +38,7 @@ func (r Record) NextEvidence(to Circuit, opening string) string {
 	case r.Circuit.State == Closed:
 		return opening
 	case to.State == Open && r.Circuit.State == HalfOpen && to.ProbeReason(r.Circuit) == "":
-		return EvidenceProbe
+		return ProbeEvidence(r.LastChange.Evidence)
 	}
 	return r.LastChange.Evidence
 }
