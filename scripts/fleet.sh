@@ -19,6 +19,7 @@ curl -s -o /dev/null --retry 30 --retry-connrefused --retry-delay 1 "http://127.
 SPILLWAY_STATE=$(head -n 1 build/run/connection)
 export SPILLWAY_STATE SPILLWAY_CONFIG=@build/run/pool.json SPILLWAY_AUTH=none SPILLWAY_EXPOSE=true
 export KEY_UKSOUTH=key-ptu-uksouth KEY_SWEDEN=key-payg-sweden KEY_FRANCE=key-payg-france
+printf "export SPILLWAY_STATE='%s' SPILLWAY_CONFIG=%s\n" "$SPILLWAY_STATE" "$SPILLWAY_CONFIG" >build/run/environment
 addresses=()
 for ((i = 0; i < count; i++)); do
   address=127.0.0.1:$((first + i))
@@ -31,11 +32,13 @@ cat <<TEXT
 
 $count handlers share one table. Their status pages:
 $(printf '  %s/ops/\n' "${addresses[@]}")
-What the table says, and what each instance last agreed to:
+The commands, in another terminal here, after they know the table and the pool:
 
-  SPILLWAY_STATE='$SPILLWAY_STATE' $(printf '%s ' SPILLWAY_CONFIG=$SPILLWAY_CONFIG SPILLWAY_AUTH=none KEY_UKSOUTH=- KEY_SWEDEN=- KEY_FRANCE=-)$bin backends list
+  source build/run/environment
+  $bin status
+  $bin backends list        # or: watch, drain payg-sweden, restore payg-sweden, reset ptu-uksouth
 
-In its place: drain payg-sweden, restore payg-sweden, reset ptu-uksouth. Take the PTU away from all of them for 20 seconds:
+Take the PTU away from all of them for 20 seconds; more faults: http://127.0.0.1:$simulator/_control/
 
   curl -sX POST 'http://127.0.0.1:$simulator/_control/resources/ptu-uksouth/throttle?for=20s'
 

@@ -179,14 +179,23 @@ func (v *view) slotRow(s *fleet.SlotState) string {
 	} else if left := s.Record.Circuit.Until - now; s.Record.Circuit.State != health.Closed && left > 0 {
 		circuit += " for " + millis(left)
 	}
-	drained, share := "-", "100 %"
+	drained := "-"
 	if s.Record.Override.Drained {
 		drained = "by " + s.Record.Override.Operator
 	}
-	if s.Share > 0 {
-		share = fmt.Sprintf("%d %%", s.Share)
+	return strings.Join([]string{s.Name, circuit, suspicions(&s.Record), throttleWindows(&s.Record, now), fmt.Sprintf("%d %%", sharePercent(s)), drained, refusalText(v.refusalsOf(s.Name)), v.lastChange(s).String()}, "\t")
+}
+
+// sharePercent is how much of its usual traffic the backend gets, as the metric
+// spillway.backend.share has it.
+func sharePercent(s *fleet.SlotState) int {
+	switch {
+	case s.Record.Circuit.State != health.Closed, s.Record.Override.Drained:
+		return 0
+	case s.Share > 0:
+		return int(s.Share)
 	}
-	return strings.Join([]string{s.Name, circuit, suspicions(&s.Record), throttleWindows(&s.Record, now), share, drained, refusalText(v.refusalsOf(s.Name)), v.lastChange(s).String()}, "\t")
+	return 100
 }
 
 // refusalText names the operations, and the instances that found it out.
@@ -240,8 +249,9 @@ type slotJSON struct {
 	ThrottledMS  map[string]int64 `json:"throttledLeftMs,omitempty"`    // by limit
 	SharePercent int              `json:"sharePercent"`
 	DrainedBy    string           `json:"drainedBy,omitempty"`
-	Refuses      []admin.Refusal  `json:"refuses,omitempty"` // operations that others serve
-	Reason       string           `json:"reason,omitempty"`  // of the last change
+	Refuses      []admin.Refusal  `json:"refuses,omitempty"`  // operations that others serve
+	Reason       string           `json:"reason,omitempty"`   // of the last change
+	Evidence     string           `json:"evidence,omitempty"` // of a circuit that is not closed: the failures that opened it
 	ChangedAt    *time.Time       `json:"changedAt,omitempty"`
 	ChangedBy    string           `json:"changedBy,omitempty"`
 }
@@ -274,7 +284,7 @@ func (v *view) json() any {
 
 func (v *view) slotOf(s *fleet.SlotState) slotJSON {
 	r, now, last := &s.Record, v.At.UnixMilli(), v.lastChange(s)
-	j := slotJSON{Name: s.Name, Circuit: r.Circuit.State.String(), SharePercent: 100, Refuses: v.refusalsOf(s.Name), Reason: last.reason, ChangedBy: last.by}
+	j := slotJSON{Name: s.Name, Circuit: r.Circuit.State.String(), SharePercent: sharePercent(s), Refuses: v.refusalsOf(s.Name), Reason: last.reason, Evidence: r.LastChange.Evidence, ChangedBy: last.by}
 	j.Suspicions, j.Suspected = len(r.Circuit.Suspicions), suspectingFailures(r)
 	if s.Unreadable {
 		j.Circuit = "unreadable"
@@ -288,9 +298,6 @@ func (v *view) slotOf(s *fleet.SlotState) slotJSON {
 			}
 			j.ThrottledMS[health.LimitKind(kind).String()] = left
 		}
-	}
-	if s.Share > 0 {
-		j.SharePercent = int(s.Share)
 	}
 	if r.Override.Drained {
 		j.DrainedBy = r.Override.Operator

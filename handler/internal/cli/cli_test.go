@@ -121,8 +121,8 @@ func TestWrongUsageHasItsOwnExitCode(t *testing.T) {
 		}
 	}
 	for says, args := range map[string][]string{
-		`did you mean "validate"?`:                            {"valdate"},
-		`"nothing" is no source: write one of openai-apim-lb`: {"import", "nothing", "x"},
+		`did you mean "validate"?`:                                             {"valdate"},
+		`"nothing" is no source: write one of openai-apim-lb`:                  {"import", "nothing", "x"},
 		"spillway: wrong usage: flag provided but not defined: -nonsense; see": {"simulate", "--nonsense"},
 	} {
 		if _, _, err := spillway(t, args...); !strings.Contains("spillway: "+err.Error(), says) {

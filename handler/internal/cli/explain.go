@@ -77,6 +77,7 @@ type candidateJSON struct {
 	Weight   int    `json:"weight"`
 	Share    int    `json:"sharePercent,omitempty"` // how often it is the first of its priority group
 	Reason   string `json:"reason,omitempty"`
+	Cause    string `json:"cause,omitempty"`  // of a circuit that is not closed
 	WaitMS   int64  `json:"leftMs,omitempty"` // for which the reason holds
 }
 
@@ -142,6 +143,9 @@ func candidates(p *balancer.Pool, q *balancer.Query, s *health.Snapshot) []candi
 			Backend: c.Backend.Name, Priority: c.Backend.Priority, Weight: c.Backend.Weight, Reason: string(c.Reason),
 			WaitMS: max(c.Until.Sub(q.Now).Milliseconds(), 0),
 		}
+		if c.Reason.CircuitAlone() {
+			all[i].Cause = s.Of(c.Backend.Slot).Reason
+		}
 		if i < d.Eligible {
 			all[i].Share = (100*firsts[c.Backend] + draws/2) / draws
 		}
@@ -177,7 +181,7 @@ func printCandidates(out io.Writer, i int, p *poolJSON) {
 		return
 	}
 	for _, c := range p.Candidates {
-		position, reason := "   -", c.Reason
+		position, reason := "   -", c.Reason+onlyIf(c.Cause != "", " ("+c.Cause+")")
 		if c.Position > 0 {
 			position = fmt.Sprintf("%3d.", c.Position)
 		}
@@ -216,7 +220,7 @@ func (f *explainFlags) fences(cfg *config.Config) (*consumer.Consumer, error) {
 			return &cfg.Consumers[i], nil
 		}
 	}
-	return nil, fmt.Errorf("there is no consumer %q in the pool document; use one of: %s", f.consumer, consumerNames(cfg))
+	return nil, checkConsumer(cfg, f.consumer)
 }
 
 func fencesOf(c *consumer.Consumer) *fenceJSON {

@@ -13,7 +13,6 @@ import (
 	"spillway/handler/internal/affinity"
 	"spillway/handler/internal/app"
 	"spillway/handler/internal/config"
-	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/operations"
 )
 
@@ -109,8 +108,8 @@ func (a *adoption) check(cfg *config.Config) (model string, err error) {
 	if a.kind != "" && !operations.Kind(a.kind).Known() {
 		return "", fmt.Errorf("there is no kind %q; use one such as file, vector_store, batch, response, conversation or prompt", a.kind)
 	}
-	if !slices.ContainsFunc(cfg.Consumers, func(c consumer.Consumer) bool { return c.Name == a.consumer }) {
-		return "", fmt.Errorf("there is no consumer %q in the pool document; use one of: %s", a.consumer, consumerNames(cfg))
+	if err := checkConsumer(cfg, a.consumer); err != nil {
+		return "", err
 	}
 	var names []string
 	for i := range cfg.Pools {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +19,8 @@ import (
 	"spillway/handler/internal/admin"
 	"spillway/handler/internal/app"
 	"spillway/handler/internal/config"
+	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/health"
 	"spillway/handler/internal/tablestore"
 	"spillway/handler/internal/tablestore/storetest"
 )
@@ -33,10 +36,10 @@ func TestExplainARequestByItsLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, _, err := spillway(t, "explain", "--request", "req_ONE", file)
-	want := "req_ONE at 2026-11-21T12:00:00.250Z on i-1: chat gpt-4o of team-a, streamed -> 200 in 812.5 ms\n" +
-		"  1. payg                     failed 503 after 20 ms\n" +
-		"  2. spare                    served after 700 ms, probe\n" +
-		"   - ptu                      throttled for 4200 ms\n" +
+	want := "req_ONE at 2026-11-21T12:00:00.250Z on i-1: chat gpt-4o of team-a, streamed -> 200 in 813ms\n" +
+		"  1. payg                     failed 503 after 20ms\n" +
+		"  2. spare                    served after 700ms, probe\n" +
+		"   - ptu                      throttled for 4.2s\n" +
 		"   - far                      circuit open (eof) on this instance alone\n" +
 		"served by spare; spilled; finished: stop; 12 prompt and 8 completion tokens; 0.02 USD\n"
 	if err != nil || out != want {
@@ -324,5 +327,23 @@ func TestAppSettingsAreRead(t *testing.T) {
 	token = "other"
 	if _, err := arm.appSettings(t.Context(), "func-a"); err == nil || !strings.Contains(err.Error(), "Website Contributor") {
 		t.Errorf("forbidden: %v", err)
+	}
+}
+
+// An open circuit gets no share, whatever it would get as it recovers.
+func TestShareIsWhatTheBackendGets(t *testing.T) {
+	for want, s := range map[int]fleet.SlotState{
+		100: {},
+		30:  {Share: 30},
+		0:   {Share: 30, Record: health.Record{Circuit: health.Circuit{State: health.Open}, LastChange: health.Change{At: 1, Evidence: "5 of 7"}}},
+	} {
+		v := &view{}
+		if got := v.slotOf(&s); got.SharePercent != want || got.Evidence != s.Record.LastChange.Evidence || !strings.Contains(v.slotRow(&s), fmt.Sprintf("\t%d %%", want)) {
+			t.Errorf("%+v prints %q", got, v.slotRow(&s))
+		}
+	}
+	drained := fleet.SlotState{Record: health.Record{Override: health.OperatorOverride{Drained: true}}}
+	if got := sharePercent(&drained); got != 0 {
+		t.Errorf("a drained backend gets %d %%", got)
 	}
 }

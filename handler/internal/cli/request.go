@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // loggedRequest is a log line of a request (docs/observability.md#log-lines), as far
@@ -123,22 +124,22 @@ func scanLines(id string, from io.Reader) ([]byte, error) {
 }
 
 func (r *loggedRequest) print(out io.Writer) {
-	fmt.Fprintf(out, "%s at %s on %s: %s %s of %s%s -> %d%s in %s ms\n", r.ID, r.Time, r.Instance, cmp.Or(r.Operation, "unknown operation"), r.Model,
-		cmp.Or(r.Consumer, "an unknown caller"), onlyIf(r.Stream, ", streamed"), r.Status, optional(" ", r.Code), number(r.Total))
+	fmt.Fprintf(out, "%s at %s on %s: %s %s of %s%s -> %d%s in %s\n", r.ID, r.Time, r.Instance, cmp.Or(r.Operation, "unknown operation"), r.Model,
+		cmp.Or(r.Consumer, "an unknown caller"), onlyIf(r.Stream, ", streamed"), r.Status, optional(" ", r.Code), lasting(r.Total))
 	if r.Rule != "" {
 		fmt.Fprintf(out, "refused by %s%s\n", r.Rule, optional(": ", r.Cause))
 	}
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
 		status := onlyIf(a.Status >= 400 && !strings.Contains(a.Why, strconv.Itoa(a.Status)), fmt.Sprintf(" with %d", a.Status))
-		line := fmt.Sprintf("%3d. %-24s %s%s%s after %s ms%s", i+1, a.Backend, a.Verdict, optional(" ", a.Why), status, number(a.Millis), waitText(a.AskedWait))
-		line += onlyIf(a.Probe, ", probe") + onlyIf(a.Hedge, ", hedge") + onlyIf(a.Repeat, ", repeated") + onlyIf(a.Trial, ", trial") + onlyIf(a.Silent, ", silent"+onlyIf(a.SilentAfter > 0, " for longer than "+number(a.SilentAfter)+" ms"))
+		line := fmt.Sprintf("%3d. %-24s %s%s%s after %s%s", i+1, a.Backend, a.Verdict, optional(" ", a.Why), status, lasting(a.Millis), waitText(a.AskedWait))
+		line += onlyIf(a.Probe, ", probe") + onlyIf(a.Hedge, ", hedge") + onlyIf(a.Repeat, ", repeated") + onlyIf(a.Trial, ", trial") + onlyIf(a.Silent, ", silent"+onlyIf(a.SilentAfter > 0, " for longer than "+lasting(a.SilentAfter)))
 		fmt.Fprintln(out, line)
 	}
 	for _, s := range r.Skipped {
 		line := fmt.Sprintf("   - %-24s %s", s.Backend, s.Why) + onlyIf(s.Cause != "", " ("+s.Cause+")") + onlyIf(s.Scope == "instance", " on this instance alone")
 		if s.For > 0 {
-			line += " for " + number(s.For) + " ms"
+			line += " for " + lasting(s.For)
 		}
 		fmt.Fprintln(out, line)
 	}
@@ -150,8 +151,8 @@ func (r *loggedRequest) printEnd(out io.Writer) {
 	words := []string{
 		onlyIf(r.Backend != "", onlyIf(r.Status < 400, "served by ")+onlyIf(r.Status >= 400, "the answer is that of ")+r.Backend+optional(" with ", r.Fallback)), onlyIf(r.Spilled, "spilled"),
 		onlyIf(r.CallerLeft, "the caller left"), onlyIf(r.Broken && !r.CallerLeft, "broke off"), optional("finished: ", r.Finish),
-		onlyIf(r.FirstToken > 0, "first token after "+number(r.FirstToken)+" ms"), onlyIf(r.Waited > 0, "waited "+number(r.Waited)+" ms"),
-		onlyIf(r.Reopens > 0, "a backend was available again after "+number(r.Reopens)+" ms"),
+		onlyIf(r.FirstToken > 0, "first token after "+lasting(r.FirstToken)), onlyIf(r.Waited > 0, "waited "+lasting(r.Waited)),
+		onlyIf(r.Reopens > 0, "a backend was available again after "+lasting(r.Reopens)),
 		onlyIf(r.Prompt+r.Completion > 0, fmt.Sprintf("%d prompt and %d completion tokens", r.Prompt, r.Completion)),
 		onlyIf(r.Cost > 0, number(r.Cost)+" "+r.Currency),
 	}
@@ -162,7 +163,7 @@ func (r *loggedRequest) printEnd(out io.Writer) {
 }
 
 func waitText(ms float64) string {
-	return onlyIf(ms > 0, ", asked to be left alone for "+number(ms)+" ms")
+	return onlyIf(ms > 0, ", asked to be left alone for "+lasting(ms))
 }
 
 func onlyIf(is bool, text string) string {
@@ -178,6 +179,18 @@ func optional(before, text string) string {
 		return ""
 	}
 	return before + text
+}
+
+// lasting is a time in milliseconds as a person reads it.
+func lasting(ms float64) string {
+	d := time.Duration(ms * float64(time.Millisecond))
+	if d < 10*time.Millisecond {
+		return d.Round(10 * time.Microsecond).String()
+	}
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(100 * time.Millisecond).String()
 }
 
 func number(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }

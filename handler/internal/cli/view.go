@@ -84,12 +84,12 @@ func (v *view) refusalsOf(subject string) (all []admin.Refusal) {
 // says nothing any more, an event stays for twelve hours.
 func (v *view) lastChange(s *fleet.SlotState) (last change) {
 	if c := s.Record.LastChange; c.At != 0 {
-		last = change{time.UnixMilli(c.At).UTC(), c.By, c.Reason}
+		last = change{time.UnixMilli(c.At).UTC(), c.By, c.Reason, c.Evidence}
 	}
 	for i := range slices.Backward(v.Events) {
 		if e := &v.Events[i]; e.Subject == s.Name {
 			if e.Last.Sub(last.at) > time.Second { // the clocks differ
-				last = change{e.Last.UTC(), e.By, e.Text}
+				last = change{e.Last.UTC(), e.By, e.Text, ""}
 			}
 			break
 		}
@@ -102,11 +102,17 @@ type change struct {
 	at     time.Time
 	by     string
 	reason string
+
+	evidence string // of a circuit that is not closed
 }
 
 func (c change) String() string {
 	if c.at.IsZero() {
 		return "none in 12 hours"
 	}
-	return fmt.Sprintf("%s by %s: %s", c.at.Format(time.RFC3339), c.by, c.reason)
+	text := fmt.Sprintf("%s by %s: %s", c.at.Format(time.RFC3339), c.by, c.reason)
+	if c.evidence != "" {
+		text += " (" + c.evidence + ")"
+	}
+	return text
 }

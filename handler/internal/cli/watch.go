@@ -52,14 +52,17 @@ func (w *watch) run(ctx context.Context, t *tables, interval time.Duration) erro
 	defer tick.Stop()
 	for first := true; ; first = false {
 		v, err := t.read(ctx)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if err != nil {
+		case err != nil && first:
 			return err
-		}
-		if err := w.print(v, first); err != nil {
-			return err
+		case err != nil: // it watches on: an outage is what it is for
+			fmt.Fprintf(t.notes, "note: %s: %v\n", time.Now().UTC().Format(time.TimeOnly), explained(err))
+		default:
+			if err := w.print(v, first); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
