@@ -23,7 +23,8 @@ type LimitStatus struct {
 	Amount    float64 `json:"amount"`          // tokens, requests, or money in the currency of the prices
 	Used      float64 `json:"used"`            // of a month, by requests that ended; of a minute all that is not left
 	Remaining float64 `json:"remaining"`
-	ResetMS   int64   `json:"resetMs"` // until the limit is unused again
+	ResetMS   int64   `json:"resetMs"`          // until the limit is unused again
+	UsedUp    bool    `json:"usedUp,omitempty"` // of a month: it refuses requests
 }
 
 func (o *Handler) consumers(minutes map[string]counts) []ConsumerStatus {
@@ -31,7 +32,7 @@ func (o *Handler) consumers(minutes map[string]counts) []ConsumerStatus {
 	if o.cfg.Quotas != nil {
 		for _, l := range o.cfg.Quotas() {
 			limits[l.Consumer] = append(limits[l.Consumer], LimitStatus{
-				Limit: l.Limit, Model: l.Model, Amount: l.Amount, Used: l.Used, Remaining: l.Remaining, ResetMS: l.Reset.Milliseconds(),
+				Limit: l.Limit, Model: l.Model, Amount: l.Amount, Used: l.Used, Remaining: l.Remaining, ResetMS: l.Reset.Milliseconds(), UsedUp: l.UsedUp,
 			})
 		}
 	}

@@ -150,7 +150,7 @@ func spentConsumers(all []ConsumerStatus) []string {
 	var names []string
 	for i := range all {
 		if slices.ContainsFunc(all[i].Limits, func(l LimitStatus) bool {
-			return strings.HasSuffix(l.Limit, "PerMonth") && (l.usedPercent() >= 100 || l.Remaining <= 0)
+			return strings.HasSuffix(l.Limit, "PerMonth") && (l.usedPercent() >= 100 || l.UsedUp)
 		}) {
 			names = append(names, all[i].Name)
 		}

@@ -18,21 +18,26 @@ func TestHeadlineNamesTheModelsInTrouble(t *testing.T) {
 		{Name: "team-a", Limits: []LimitStatus{{Limit: "budgetPerMonth", Amount: 5, Used: 5}}},
 		{Name: "team-b", Limits: []LimitStatus{{Limit: "tokensPerMinute", Amount: 5, Used: 5}}},
 	}
+	reserved := func(used float64, usedUp bool) []ConsumerStatus {
+		return []ConsumerStatus{{Name: "team-a", Limits: []LimitStatus{{Limit: "tokensPerMonth", Amount: 2000, Used: used, UsedUp: usedUp}}}}
+	}
 	for name, c := range map[string]struct {
 		status Status
 		level  Level
 		want   string
 		first  string // model of the first trouble
 	}{
-		"all is well":       {Status{Pools: pools(Healthy, Healthy)}, LevelOK, "All 2 models are served normally", ""},
-		"one model":         {Status{Pools: pools(Healthy)}, LevelOK, "The model is served normally", ""},
-		"one is down":       {Status{Pools: pools(Healthy, Down, Spilling)}, LevelCritical, "b is down; c spills over", "b"},
-		"many are down":     {Status{Pools: pools(Down, Down, Down, Down, Down)}, LevelCritical, "a, b, c and 2 more are down", "a"},
-		"all are throttled": {Status{Pools: pools(Exhausted, Exhausted)}, LevelCritical, "a, b are throttled on every backend", "a"},
-		"a backend is out":  {Status{Pools: pools(Healthy, Reduced)}, LevelNotice, "b is degraded", "b"},
-		"the table is gone": {Status{Pools: pools(Reduced), State: StateStatus{Unreachable: true}}, LevelWarning, "a is degraded; the state table is unreachable", "a"},
-		"read only":         {Status{Pools: pools(Healthy), State: StateStatus{ReadOnly: true}}, LevelWarning, "The state table cannot be written", ""},
-		"a budget is spent": {Status{Pools: pools(Healthy), Consumers: spent}, LevelNotice, "team-a has used up a month's limit", ""},
+		"all is well":                       {Status{Pools: pools(Healthy, Healthy)}, LevelOK, "All 2 models are served normally", ""},
+		"one model":                         {Status{Pools: pools(Healthy)}, LevelOK, "The model is served normally", ""},
+		"one is down":                       {Status{Pools: pools(Healthy, Down, Spilling)}, LevelCritical, "b is down; c spills over", "b"},
+		"many are down":                     {Status{Pools: pools(Down, Down, Down, Down, Down)}, LevelCritical, "a, b, c and 2 more are down", "a"},
+		"all are throttled":                 {Status{Pools: pools(Exhausted, Exhausted)}, LevelCritical, "a, b are throttled on every backend", "a"},
+		"a backend is out":                  {Status{Pools: pools(Healthy, Reduced)}, LevelNotice, "b is degraded", "b"},
+		"the table is gone":                 {Status{Pools: pools(Reduced), State: StateStatus{Unreachable: true}}, LevelWarning, "a is degraded; the state table is unreachable", "a"},
+		"read only":                         {Status{Pools: pools(Healthy), State: StateStatus{ReadOnly: true}}, LevelWarning, "The state table cannot be written", ""},
+		"a budget is spent":                 {Status{Pools: pools(Healthy), Consumers: spent}, LevelNotice, "team-a has used up a month's limit", ""},
+		"less is left than a request needs": {Status{Pools: pools(Healthy), Consumers: reserved(1998, true)}, LevelNotice, "team-a has used up a month's limit", ""},
+		"what is left is reserved":          {Status{Pools: pools(Healthy), Consumers: reserved(200, false)}, LevelOK, "The model is served normally", ""},
 	} {
 		h := headline(&c.status)
 		if h.Level != c.level || h.Text != c.want {

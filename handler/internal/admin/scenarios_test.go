@@ -225,6 +225,7 @@ func bigFleet(at func() time.Time) *fakeFleet {
 
 func (w *fakeFleet) trip(slot int, ago time.Duration) {
 	w.health[slot].State, w.health[slot].Until = health.Open, w.at().Add(40*time.Second)
+	w.health[slot].Evidence = "5 of 7 within 1.2s: 503 (4), silent (1)"
 	w.stamp(slot, "flex-7c41-b", "503", 20*time.Second)
 	w.event(Tripped, w.cfg.Slots[slot], "circuit opened: 503", ago, time.Minute, 4)
 }

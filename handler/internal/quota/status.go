@@ -109,6 +109,15 @@ type LimitStatus struct {
 	Used      float64 // by requests that ended; of a minute all that is not left
 	Remaining float64 // as far as this instance knows
 	Reset     time.Duration
+	UsedUp    bool // of a month: it refuses requests, since what is left of it is smaller than they are
+}
+
+// refuses reports whether the limit has refused a request in its present window because
+// what is left of it is smaller.
+func (e *limitState) refuses(m lease.Moment) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.usedUp == e.account.Status(m).Window
 }
 
 // LimitStatuses lists all limits, by consumer.
@@ -121,7 +130,7 @@ func (l *Limiter) LimitStatuses() []LimitStatus {
 				continue
 			}
 			m := e.rateLimit(now[e.period])
-			status := LimitStatus{Consumer: name, Limit: e.name, Model: e.model, Amount: e.unit.amount(m.Limit), Used: e.unit.amount(m.Used), Remaining: e.unit.amount(m.Remaining), Reset: m.Reset}
+			status := LimitStatus{Consumer: name, Limit: e.name, Model: e.model, Amount: e.unit.amount(m.Limit), Used: e.unit.amount(m.Used), Remaining: e.unit.amount(m.Remaining), Reset: m.Reset, UsedUp: e.refuses(now[e.period])}
 			statuses = append(statuses, status)
 		}
 	}

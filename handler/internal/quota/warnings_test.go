@@ -55,6 +55,12 @@ func TestOneWarningForTheFleet(t *testing.T) {
 			fleet = append(fleet, x.start(ctx, &g, store, c))
 		}
 		held := spend(t, fleet[0], c, 45_000)
+		wantUsedUp := func(when string, want bool) {
+			if s := fleet[0].LimitStatuses()[0]; s.UsedUp != want {
+				t.Errorf("%s: %+v", when, s)
+			}
+		}
+		wantUsedUp("nearly half of it reserved", false)
 		var seen []int
 		for step := range 120 {
 			use(t, fleet[step%5], c, 1000)
@@ -68,6 +74,7 @@ func TestOneWarningForTheFleet(t *testing.T) {
 			}
 		}
 		synctest.Wait()
+		wantUsedUp("refused", true)
 		if want := []string{"tokensPerMonth 50", "tokensPerMonth 80", "tokensPerMonth 95", "tokensPerMonth 100"}; !slices.Equal(x.reports, want) {
 			t.Errorf("warned %q, want %q", x.reports, want)
 		}
@@ -82,6 +89,7 @@ func TestOneWarningForTheFleet(t *testing.T) {
 			time.Sleep(5 * time.Second)
 		}
 		synctest.Wait()
+		wantUsedUp("in the next month", false)
 		if len(x.reports) != 5 || x.reports[4] != "tokensPerMonth 50" {
 			t.Errorf("in the next month: %q", x.reports)
 		}
