@@ -119,7 +119,11 @@ func (g *GroupStatus) troubles() string {
 			}
 		}
 		if len(parts) > 0 {
-			all = append(all, b.Name+": "+strings.Join(parts, ", ")+" of "+formatCount(m.Requests))
+			text := b.Name + ": " + strings.Join(parts, ", ") + " of " + formatCount(m.Requests)
+			if len(b.Refuses) > 0 {
+				text += "; " + RefusalText(b.Refuses)
+			}
+			all = append(all, text)
 		}
 	}
 	return nameSome(all)

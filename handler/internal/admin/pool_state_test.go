@@ -52,6 +52,12 @@ func TestStateOfAModelIsThatOfItsRequests(t *testing.T) {
 			proxy.Waiting{Requests: 284, Overdue: 12, Oldest: now.Add(-38 * time.Second), Answered: now.Add(-time.Second)}, func(*fakeFleet) {}, Healthy, LevelOK, "priority 1 serves all requests",
 		},
 		"it spills in short windows": {proxy.Waiting{}, spill, Spilling, LevelWarning, "80\u00a0% of the last minute's responses are of a lower priority than 1: ptu-uksouth: 4 throttled of 5"},
+		"it spills, and refuses something": {proxy.Waiting{}, func(w *fakeFleet) {
+			spill(w)
+			w.cfg.Refusals = func(now time.Time) []proxy.OpenedOperation {
+				return []proxy.OpenedOperation{{Slot: 0, Operation: "chat", Reason: "401", Until: now.Add(time.Minute)}}
+			}
+		}, Spilling, LevelWarning, "80\u00a0% of the last minute's responses are of a lower priority than 1: ptu-uksouth: 4 throttled of 5; refuses chat (401)"},
 		"all are throttled for a moment": {proxy.Waiting{}, func(w *fakeFleet) {
 			spill(w)
 			for i := range 3 {
