@@ -153,8 +153,17 @@ func transportError(err error) error {
 	if errors.As(err, &auth) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%w: no token: %w", tablestore.ErrRefused, err)
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = lateError{}
+	}
 	return fmt.Errorf("%w: %w", tablestore.ErrUnknown, err)
 }
+
+// lateError is a deadline that passed, in the words of the log and the page.
+type lateError struct{}
+
+func (lateError) Error() string { return "no answer in time" }
+func (lateError) Unwrap() error { return context.DeadlineExceeded }
 
 func isStoreError(err error) bool {
 	return errors.Is(err, tablestore.ErrUnknown) || errors.Is(err, tablestore.ErrRefused) ||

@@ -303,3 +303,11 @@ func TestCredentialsTokenIsSent(t *testing.T) {
 		t.Errorf("without a token: %v, want one of the store's errors", err)
 	}
 }
+
+// A deadline is said in words that an operator knows, and can be told from other errors.
+func TestLateAnswersAreSaidPlainly(t *testing.T) {
+	err := transportError(fmt.Errorf("Get %q: %w", "https://account.table.core.windows.net/t?sig=secret", context.DeadlineExceeded))
+	if err.Error() != "table: outcome unknown: no answer in time" || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, tablestore.ErrUnknown) {
+		t.Error(err)
+	}
+}
