@@ -33,6 +33,7 @@ type arrival struct {
 	bound          int64 // max_tokens; 0 = none
 	lasts          time.Duration
 	stream         bool
+	choices        int64 // 0 = 1
 }
 
 func (a *arrival) tokens() int64 { return a.prompt + a.output }
@@ -206,7 +207,7 @@ func inFleet(t *testing.T, all []arrival, limit int64, instances int) *spending 
 // run makes the request at an instance, and returns what it used.
 func (a *arrival) run(ctx context.Context, m *Meter, who *consumer.Consumer, pool *balancer.Pool) (int64, bool) {
 	r := chat(a.stream, 4*a.prompt, a.bound)
-	r.Consumer = who
+	r.Consumer, r.Parsed.Choices = who, max(1, a.choices)
 	x, err := m.Reserve(ctx, r, []*balancer.Pool{pool})
 	var over *quota.ExceededError
 	if errors.As(err, &over) {
