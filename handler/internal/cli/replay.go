@@ -4,8 +4,10 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,7 +78,7 @@ func (f *replayFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	progress := &progressLine{out: c.ErrOrStderr(), quiet: f.quiet}
+	progress := &progressLine{out: c.ErrOrStderr(), quiet: f.quiet, shown: time.Now()}
 	log, err := f.read(args, c.InOrStdin(), progress)
 	if err != nil {
 		return err
@@ -269,7 +271,7 @@ func printLog(out io.Writer, s *replay.Summary) {
 		fmt.Fprintf(out, "left out: %d lines: %s (first: %s)\n", o.Lines, o.Why, o.Example)
 	}
 	if x := s.Reality; x != nil {
-		fmt.Fprintf(out, "in the log: %d refused, %d spilled; served by %v\n", x.Refused, x.Spilled, x.Served)
+		fmt.Fprintf(out, "in the log: %d refused, %d spilled; served by %s\n", x.Refused, x.Spilled, counts(x.Served))
 	}
 	fmt.Fprintln(out)
 }
@@ -320,8 +322,8 @@ func printOutcomes(out io.Writer, r *replay.Report) error {
 		}
 	}
 	for _, o := range r.Outcomes {
-		for why, n := range o.RefusedFor {
-			fmt.Fprintf(w, "\n%s: %d refused: %s", o.Name, n, why)
+		if o.Refused > 0 {
+			fmt.Fprintf(w, "\n%s refuses: %s\n", o.Name, counts(o.RefusedFor))
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -329,6 +331,15 @@ func printOutcomes(out io.Writer, r *replay.Report) error {
 	}
 	printNotes(out, r)
 	return nil
+}
+
+// counts are numbers by name, in order of the names.
+func counts(all map[string]int) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		parts = append(parts, fmt.Sprintf("%s: %d", name, all[name]))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func orDash(text string) string {

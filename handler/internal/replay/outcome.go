@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -32,6 +33,7 @@ type Outcome struct {
 	TokenCost  float64        `json:"tokenCost"`       // of pay-as-you-go
 	PTUCost    float64        `json:"provisionedCost"` // over the time of the log
 	Unpriced   []string       `json:"unpriced,omitempty"`
+	Strangers  []string       `json:"strangers,omitempty"` // consumers that the document does not have
 	Backends   []ByBackend    `json:"backends"`
 	Consumers  []ByConsumer   `json:"consumers"`
 	Step       Milliseconds   `json:"step"`
@@ -265,6 +267,12 @@ func (t *tally) outcome(w *world) *Outcome {
 			b.Utilization = 100 * t.ended[n] / (float64(d.ProvisionedTokensPerMinute) * minutes)
 		}
 	}
+	for i, name := range w.log.Consumers.All {
+		if i > 0 && w.consumers[i] == nil {
+			t.Strangers = append(t.Strangers, name)
+		}
+	}
+	t.Currency = cmp.Or(t.Currency, t.list.Currency)
 	t.Added, t.FirstToken = percentiles(t.added), percentiles(t.first)
 	t.Consumers = slices.DeleteFunc(t.Consumers, func(c ByConsumer) bool { return c.Requests == 0 })
 	slices.SortStableFunc(t.Consumers, func(a, b ByConsumer) int { return b.Requests - a.Requests })

@@ -84,6 +84,9 @@ func TestFiguresOfASmallLogByHand(t *testing.T) {
 	if o.FirstToken != (Percentiles{200, 210, 210}) || o.Added != (Percentiles{0, 10, 10}) {
 		t.Errorf("first token %v, added %v", o.FirstToken, o.Added)
 	}
+	if r := NewReport(steady(10, time.Second), Learn(steady(10, time.Second)), []*Outcome{o}, nil); !strings.Contains(strings.Join(r.Notes, "\n"), "no limits there: team-a") {
+		t.Errorf("%v", r.Notes)
+	}
 	if c := o.Consumers[0]; c.Consumer != "team-a" || c.Requests != 10 || c.Spilled != 5 || c.Prompt != 3000 || c.Completion != 1000 {
 		t.Errorf("%+v", c)
 	}
@@ -322,6 +325,34 @@ func TestSyntheticTrafficIsAsDescribed(t *testing.T) {
 	for _, text := range []string{"", "hours", "constant,peak=0", "constant,peak=x", "constant,colour=red", "constant,days=-1", "constant,peak"} {
 		if _, err := ParseSynthetic(text); err == nil {
 			t.Errorf("%q was accepted", text)
+		}
+	}
+}
+
+func TestReportIsOnePageThatLoadsNothing(t *testing.T) {
+	l := steady(10, time.Second)
+	l.omit("<b>odd</b>", "a.log:1")
+	s := Scenario{Name: `<script>alert("x")</script>`, Config: parsed(t, pool), Capacity: capacities(t, "ptu=6000tpm"), PTUPrice: 2}
+	o, err := Run(t.Context(), l, &s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := RunSizes(t.Context(), l, &Scenario{Config: parsed(t, pool), PTUPrice: 2}, Sizing{Model: "gpt-4o", To: 30, Step: 15})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page strings.Builder
+	if err := NewReport(l, Learn(l), []*Outcome{o}, z).WriteHTML(&page); err != nil {
+		t.Fatal(err)
+	}
+	for _, no := range []string{"<script", "http://", "https://", "<b>odd", "ZgotmplZ", "src=", "@import", "NaN"} {
+		if strings.Contains(page.String(), no) {
+			t.Errorf("the page has %q", no)
+		}
+	}
+	for _, want := range []string{"5 (50.0 %)", "team-a", "Replay of 10 requests", "&lt;b&gt;odd", z.Sentence(), "</html>"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page lacks %q", want)
 		}
 	}
 }

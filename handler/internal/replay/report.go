@@ -91,7 +91,14 @@ func NewReport(l *Log, times *Latency, outcomes []*Outcome, sizes *Sizes) *Repor
 	if r.Log.Sampled > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("The log is sampled: %d requests are copies of those that were kept, spread over a minute around them.", r.Log.Sampled))
 	}
-	for _, o := range outcomes {
+	all := outcomes
+	if sizes != nil {
+		all = sizes.Outcomes[:1]
+	}
+	for _, o := range all {
+		if len(o.Strangers) > 0 {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s does not have these consumers of the log, which have no limits there: %s.", o.Name, strings.Join(o.Strangers, ", ")))
+		}
 		for _, model := range o.Unpriced {
 			if note := "No price of " + model + " is known: its tokens count as free."; !slices.Contains(r.Notes, note) {
 				r.Notes = append(r.Notes, note)

@@ -1,13 +1,18 @@
 package e2e_test
 
 import (
+	"bufio"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +27,7 @@ type recording struct {
 	backends []backend
 	capacity []string // the same as the simulated service has
 	maxWait  time.Duration
+	refuses  bool // it is too small for the load
 }
 
 func recordings() []recording {
@@ -29,15 +35,15 @@ func recordings() []recording {
 		d.TimeToFirstToken, d.PerToken, d.Jitter, d.AnswerTokens = 60*time.Millisecond, time.Millisecond, .2, 60
 		return d
 	}
-	ptu := backend{name: "ptu", priority: 1, capacity: "provisioned", deployment: answer(simulator.Deployment{SKU: simulator.Provisioned, ProvisionedTokensPerMinute: 120_000})}
+	ptu := backend{name: "ptu", priority: 1, capacity: "provisioned", deployment: answer(simulator.Deployment{SKU: simulator.Provisioned, ProvisionedTokensPerMinute: 60_000})}
 	payg := func(name string, priority, weight, tokens int) backend {
 		return backend{name: name, priority: priority, weight: weight, deployment: answer(simulator.Deployment{TokensPerMinute: tokens, RequestsPerMinute: 1200})}
 	}
 	return []recording{
-		{name: "spills", backends: []backend{ptu, payg("payg", 2, 1, 0)}, capacity: []string{"ptu=120ktpm", "payg=1200rpm"}},
-		{name: "refuses", backends: []backend{ptu, payg("payg", 2, 1, 60_000)}, capacity: []string{"ptu=120ktpm", "payg=60ktpm,1200rpm"}},
-		{name: "shares", backends: []backend{payg("a", 1, 3, 90_000), payg("b", 1, 1, 60_000), payg("c", 2, 1, 0)}, capacity: []string{"a=90ktpm,1200rpm", "b=60ktpm,1200rpm", "c=1200rpm"}},
-		{name: "waits", backends: []backend{ptu, payg("payg", 2, 1, 40_000)}, capacity: []string{"ptu=120ktpm", "payg=40ktpm,1200rpm"}, maxWait: time.Second},
+		{name: "spills", backends: []backend{ptu, payg("payg", 2, 1, 0)}, capacity: []string{"ptu=60ktpm", "payg=1200rpm"}},
+		{name: "refuses", backends: []backend{ptu, payg("payg", 2, 1, 40_000)}, capacity: []string{"ptu=60ktpm", "payg=40ktpm,1200rpm"}, refuses: true},
+		{name: "shares", backends: []backend{payg("a", 1, 3, 50_000), payg("b", 1, 1, 30_000), payg("c", 2, 1, 0)}, capacity: []string{"a=50ktpm,1200rpm", "b=30ktpm,1200rpm", "c=1200rpm"}},
+		{name: "waits", backends: []backend{ptu, payg("payg", 2, 1, 30_000)}, capacity: []string{"ptu=60ktpm", "payg=30ktpm,1200rpm"}, refuses: true, maxWait: time.Second},
 	}
 }
 
@@ -63,7 +69,11 @@ func TestReplayIsTrue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			compare(t, l.Summarize().Reality, o)
+			real := l.Summarize().Reality
+			compare(t, real, o)
+			if real.Spilled < real.Requests/20 || r.refuses && real.Refused < real.Requests/50 {
+				t.Errorf("the load shows nothing: %d spilled and %d refused of %d", real.Spilled, real.Refused, real.Requests)
+			}
 		})
 	}
 }
@@ -158,4 +168,56 @@ func (f *fleet) askAtRandom(perSecond float64, d time.Duration) (asked int) {
 	}
 	asking.Wait()
 	return asked
+}
+
+// A million lines are replayed within 60 s of one core and 500 MB.
+func TestReplayOfAMillionLines(t *testing.T) {
+	soakOnly(t)
+	folder := t.TempDir()
+	path := filepath.Join(folder, "a.log")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := bufio.NewWriter(file)
+	begin := time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)
+	for i := range 1_000_000 {
+		at := begin.Add(time.Duration(i) * 30 * time.Millisecond)
+		if i%1000 == 7 {
+			fmt.Fprintln(out, `{"time":"broken`)
+			continue
+		}
+		fmt.Fprintf(out, `{"time":%q,"level":"INFO","msg":"request","request_id":"req_%d","instance":"i1","consumer":"team-%d","method":"POST","operation":"chat","url":"v1","model":"gpt-4o","status":200,"stream":true,"backend":"ptu","region":"uksouth","priority":1,"attempts":[{"backend":"ptu","verdict":"served","status":200,"ms":%d}],"state_version":7,"overhead_ms":0.2,"first_token_ms":%d,"finish":"stop","prompt_tokens":%d,"cached_tokens":0,"completion_tokens":%d,"reasoning_tokens":0,"total_ms":%d.5}`+"\n",
+			at.Format(time.RFC3339Nano), i, i%7, 400+i%900, 200+i%300, 100+i%2900, 20+i%400, 400+i%900)
+	}
+	err = errors.Join(out.Flush(), file.Close(), os.WriteFile(filepath.Join(folder, "pool.json"), []byte(`{"backends": [
+		{"name": "ptu", "endpoint": "https://a.openai.azure.com", "priority": 1, "capacity": "provisioned", "deployments": ["gpt-4o"]},
+		{"name": "payg", "endpoint": "https://b.openai.azure.com", "priority": 2, "deployments": ["gpt-4o"]}]}`), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(stagedProgram(), "replay", path, "--config", filepath.Join(folder, "pool.json"), "--capacity", "ptu=500ptu", "--capacity", "payg=3mtpm,18krpm", "--json")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	var progress strings.Builder
+	cmd.Stderr = &progress
+	text, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, progress.String())
+	}
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		t.Skip("this system does not tell what a process used")
+	}
+	var report replay.Report
+	if err := json.Unmarshal(text, &report); err != nil {
+		t.Fatal(err)
+	}
+	cpu, memory := cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), usage.Maxrss>>10
+	t.Logf("%d requests of %d lines: %v of CPU, %d MiB; spilled %d, refused %d", report.Log.Requests, report.Log.Lines, cpu, memory, report.Outcomes[0].Spilled, report.Outcomes[0].Refused)
+	if report.Log.Requests != 999_000 || len(report.Log.Omitted) != 1 || report.Log.Omitted[0].Lines != 1000 || !strings.Contains(progress.String(), "read ") {
+		t.Errorf("%+v; progress: %.200s", report.Log, progress.String())
+	}
+	if cpu > 60*time.Second || memory > 500 {
+		t.Errorf("%v of CPU and %d MiB", cpu, memory)
+	}
 }
