@@ -37,6 +37,7 @@ for word in "$ENVIRONMENT" "$group" "$account" "$LOCATION"; do
   [[ $word != *[*?]* ]] || wrong "$word: a scope has no wildcards"
 done
 [[ -z $ENVIRONMENT ]] || need_environment
+[[ -z $LOCATION ]] || need_location
 
 need_az
 # The list is filtered here and not by a query, so that an empty scope can never become an empty filter.

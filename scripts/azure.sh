@@ -1,5 +1,7 @@
 # shellcheck shell=bash
 # azure.sh is what the scripts that talk to Azure share: the plan, the dry run, the confirmation. Sourced after lib.sh.
+# These scripts use what bash has since version 5; macOS comes with 3.2, which would stop somewhere in the middle.
+((${BASH_VERSION%%.*} >= 5)) || fail "bash 5 or newer is needed, this is $BASH_VERSION; on macOS: brew install bash"
 # shellcheck disable=SC2034 # the flags belong to the scripts that source this
 DRY_RUN=no
 YES=no
@@ -59,6 +61,9 @@ confirm() {
 # need_environment ends the script unless ENVIRONMENT is a name that is safe in queries, file names and names of resources.
 need_environment() { [[ $ENVIRONMENT =~ ^[A-Za-z0-9-]{1,32}$ ]] || wrong "--environment takes 1 to 32 letters, digits and hyphens"; }
 
+# need_location ends the script unless LOCATION is a name as templates compare it, and not what the portal shows: Sweden Central.
+need_location() { [[ $LOCATION =~ ^[a-z0-9]+$ ]] || wrong "--location takes the name of a region, such as swedencentral: az account list-locations --query '[].name'"; }
+
 # said names a command as it can be typed.
 said() { printf '%s' "${*/#ask_az/az}"; }
 
@@ -68,6 +73,7 @@ lines_of() {
   local -n _lines=$1
   local _text
   _text=$("${@:2}") || fail "this could not be read: $(said "${@:2}")"
+  _text=${_text//$'\r'/} # az of Windows, called by a bash there
   _lines=()
   [[ -z $_text ]] || mapfile -t _lines <<<"$_text"
 }
@@ -76,6 +82,7 @@ lines_of() {
 text_of() {
   local _text
   _text=$("${@:2}") || fail "this could not be read: $(said "${@:2}")"
+  _text=${_text//$'\r'/} # az of Windows, called by a bash there
   [[ $_text =~ ^[^[:space:]\<]+$ ]] || fail "this gave no answer that can be used: $(said "${@:2}"): ${_text:0:100}"
   printf -v "$1" '%s' "$_text"
 }

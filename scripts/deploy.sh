@@ -54,6 +54,7 @@ done
 [[ -n $ENVIRONMENT ]] || wrong "--environment is missing"
 need_environment
 [[ $publish_only == yes || -n $LOCATION ]] || wrong "--location is missing"
+[[ -z $LOCATION ]] || need_location
 [[ $publish_only == yes || -f $parameters ]] || wrong "there is no file $parameters"
 [[ -z $group$app || ($publish_only == yes && -n $group && -n $app) ]] || wrong "--group and --app go together, with --publish-only"
 [[ $FROM_ENVIRONMENT == no || ($publish_only == yes && $smoke == no) ]] || wrong "--from-environment goes with --publish-only and --no-smoke"

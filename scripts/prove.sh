@@ -54,6 +54,7 @@ yes,, | no,environment, | no,,address) ;;
 esac
 [[ -z $ENVIRONMENT ]] || need_environment
 [[ -z $ENVIRONMENT || -n $LOCATION ]] || wrong "--location is missing"
+[[ -z $LOCATION ]] || need_location
 [[ $load =~ ^[1-9][0-9]{0,4}$ ]] || wrong "--load takes a number from 1 on"
 for word in "$model" "$address" "$operations"; do
   [[ $word != *[!][A-Za-z0-9._:/@+-]* ]] || wrong "$word has a character that is in no name and no address"

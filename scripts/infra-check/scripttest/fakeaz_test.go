@@ -66,6 +66,9 @@ func answerCall(dir string, args []string) (int, error) {
 	if os.Getenv("FAKE_AZ_FAIL") == strconv.Itoa(calls) {
 		status = wrong(&out, status, os.Getenv("FAKE_AZ_HOW"))
 	}
+	if os.Getenv("FAKE_AZ_HOW") == "as on Windows" {
+		out = *bytes.NewBufferString(strings.ReplaceAll(out.String(), "\n", "\r\n"))
+	}
 	fmt.Print(out.String())
 	return status, err
 }

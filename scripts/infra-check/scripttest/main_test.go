@@ -169,3 +169,54 @@ func TestScriptsFindTheirProject(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// az of Windows ends its lines by a carriage return, for a bash beside it as well.
+func TestAzOfWindowsIsReadAsAnyOther(t *testing.T) {
+	t.Parallel()
+	for script, args := range map[string][]string{
+		"destroy.sh":     {"--environment", "demo", "--purge", "--yes"},
+		"aoai-status.sh": {"--quota", "--deleted"},
+		"deploy.sh":      {"--environment", "demo", "--publish-only", "--zip", "/dev/null", "--no-smoke", "--yes"},
+	} {
+		replies := map[string][]any{"destroy.sh": installation(), "aoai-status.sh": accounts(), "deploy.sh": deployed("http://127.0.0.1:1", "premium", 2)}[script]
+		args = slices.Clone(args)
+		plain, windows := NewDesk(t, fake, replies...), NewDesk(t, fake, replies...)
+		if script == "deploy.sh" {
+			args[slices.Index(args, "/dev/null")] = plain.File("z.zip", "zip")
+		}
+		windows.Set("FAKE_AZ_HOW=as on Windows")
+		want, got := plain.Script("", script, args...), windows.Script("", script, args...)
+		wantStatus(t, got, want.Status)
+		wantCalls(t, got.Calls, want.Calls)
+		if got.Out != want.Out || got.Words != want.Words {
+			t.Errorf("%s says\n%q%q\nwant\n%q%q", script, got.Out, got.Words, want.Out, want.Words)
+		}
+	}
+}
+
+// What comes with macOS is told what to do, before anything else is read of the scripts.
+func TestAnOldBashIsRefused(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("bash", "-c", "source scripts/lib.sh; BASH_VERSION='3.2.57(1)-release'; source scripts/azure.sh; echo went on")
+	cmd.Dir = Root
+	out, err := cmd.CombinedOutput()
+	if err == nil || string(out) != "error: bash 5 or newer is needed, this is 3.2.57(1)-release; on macOS: brew install bash\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// The portal's name of a region is compared with nothing that the templates know.
+func TestARegionIsNamedAsAzNamesIt(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, installation()...)
+	for _, args := range [][]string{
+		{"deploy.sh", "--environment", "demo", "--location", "Sweden Central", "--yes"},
+		{"prove.sh", "--environment", "demo", "--location", "SwedenCentral", "--yes"},
+		{"aoai-purge.sh", "--environment", "demo", "--location", "sweden central", "--yes"},
+	} {
+		r := d.Script("", args[0], args[1:]...)
+		wantStatus(t, r, 2)
+		wantWords(t, r, "--location takes the name of a region, such as swedencentral")
+		wantCalls(t, r.Calls, nil)
+	}
+}
