@@ -14,10 +14,11 @@ import (
 var runbook = regexp.MustCompile(`Runbook: (\S+[^.\s])`)
 
 // alertOf is the alert that the lines of an incident of that test must fire within two
-// minutes. A throttled backend has none.
+// minutes. A throttled backend has none; "instance" needs three openings, which take
+// longer.
 var alertOf = map[string]string{
 	"bad-document": "configuration", "budget-spent": "budget", "dead": "breaker-open", "key-rotated": "backend-auth", "retired": "backend-auth",
-	"table-refused": "condition", "table-slow": "condition", "entra-away": "condition", "cut-off": "instance", "throttled": "",
+	"table-refused": "condition", "table-slow": "condition", "entra-away": "condition", "throttled": "",
 }
 
 // The alerts over lines that processes wrote, each file by itself: what fires, and the

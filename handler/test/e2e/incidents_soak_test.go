@@ -61,7 +61,7 @@ func incidents() map[string]incident {
 			setup: consumers(map[string]any{"entra": map[string]any{"appId": tenantID}}, "SPILLWAY_AUTH=key,entra", "SPILLWAY_ENTRA_TENANT="+tenantID, "SPILLWAY_ENTRA_AUDIENCE=api://spillway", "SPILLWAY_ENTRA_ISSUER=http://127.0.0.1:1/"+tenantID+"/v2.0"),
 			cause: func(*fleet) {}, headline: "entra-keys is failing",
 		},
-		"budget-spent": {setup: consumers(map[string]any{"tokensPerMonth": 2000}), cause: func(*fleet) {}, headline: "team-a has used up a month's limit"},
+		"budget-spent": {setup: consumers(map[string]any{"tokensPerMonth": 2000, "maxRequestTokens": 40}), cause: func(*fleet) {}, headline: "team-a has used up a month's limit"},
 		"cut-off":      {setup: fleetSetup{fronts: front}, cause: func(f *fleet) { front["a"].breakFor(f.members[0]) }, headline: "open on instance-00 alone"},
 		"bad-document": {cause: startBadInstance, headline: ""},
 	}
