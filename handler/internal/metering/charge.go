@@ -109,12 +109,17 @@ func (m *Meter) charges(x *Reservation, r *proxy.Request, result *proxy.Result) 
 			continue
 		case i == delivered:
 			c = m.delivered(r, result, a)
-		case a.Wasted != usage.Tokens{}:
+		case a.Wasted != usage.Tokens{} && (!abandoned || a.Outcome.Reason == lostHedge):
 			c = Charge{Tokens: a.Wasted, Tier: tierOf(r), Overhead: true}
 		case a.Filtered:
 			c = m.filteredPrompt(r, result.Pool)
 		case abandoned:
 			c = Charge{Tokens: m.estimate(r, result.Pool, a, &proxy.Delivery{}), Tier: tierOf(r), Estimated: true, Overhead: a.Outcome.Reason == lostHedge, Lasting: goesOn(r, &proxy.Delivery{})}
+			if a.Wasted.Prompt > 0 { // the usage so far, as the beginning of a stream reports it
+				reported := a.Wasted
+				reported.Completion = max(reported.Completion, c.Tokens.Completion)
+				c.Tokens = reported
+			}
 		default:
 			continue
 		}

@@ -103,27 +103,30 @@ func TestWhatIsCharged(t *testing.T) {
 	filtered.Attempts[0] = refused
 	passed := served(large, 6*time.Second, answered)
 	passed.Attempts = append([]proxy.Attempt{refused}, passed.Attempts...)
+	told := abandoned(&mini.Backends[0], "caller left", 2*time.Second)
+	told.Wasted = usage.Tokens{Prompt: 120, Completion: 1}
 	for name, c := range map[string]struct {
 		result           *proxy.Result
 		charges          []Charge
 		tokens, requests int64 // that the limits lose
 	}{
-		"reported":                   {served(mini, 6*time.Second, answered), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: known, Cost: 0.0011, Delivered: true}}, 600, 1},
-		"a fallback":                 {served(large, 6*time.Second, answered), []Charge{{Pool: large, Backend: &large.Backends[0], Tokens: known, Cost: 0.011, Delivered: true}}, 600, 1},
-		"cut":                        {served(mini, 3*time.Second, cut), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 200}, Cost: 0.0005, Delivered: true, Broken: true, Estimated: true}}, 300, 1},
-		"cut, with the usage so far": {served(mini, 3*time.Second, begun), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 120, Completion: 200}, Cost: 0.00052, Delivered: true, Broken: true, Estimated: true}}, 320, 1},
-		"cut behind its end":         {served(mini, 3*time.Second, finished), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 120, Completion: 1}, Cost: 0.000122, Delivered: true, Broken: true}}, 121, 1},
-		"usage ahead of the text":    {served(mini, 3*time.Second, early), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 120, Completion: 500}, Cost: 0.00112, Delivered: true, Estimated: true}}, 620, 1},
-		"billed by its length":       {served(mini, 3*time.Second, transcript), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Seconds: 3}, Delivered: true}}, 0, 1},
-		"silent before a cut":        {served(mini, 6*time.Second, cut), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 500}, Cost: 0.0011, Delivered: true, Broken: true, Estimated: true}}, 600, 1},
-		"unmetered":                  {served(mini, 3*time.Second, proxy.Delivery{TextBytes: 800, FirstToken: began.Add(time.Second)}), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 200}, Cost: 0.0005, Delivered: true, Estimated: true}}, 300, 1},
-		"aborted":                    {ended(mini, abandoned(&mini.Backends[0], "caller left", 2*time.Second)), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 100}, Cost: 0.0003, Estimated: true}}, 200, 1},
-		"aborted late":               {ended(mini, abandoned(&mini.Backends[0], "caller left", time.Hour)), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 3000}, Cost: 0.0061, Estimated: true}}, 3100, 1},
-		"never sent":                 {ended(mini, proxy.Attempt{Backend: &mini.Backends[0], Outcome: health.Outcome{Class: health.Failed, Reason: "refused"}}), nil, 0, 0},
-		"queued only":                {ended(mini), nil, 0, 0},
-		"refused by all":             {ended(mini, proxy.Attempt{Backend: &mini.Backends[0], Status: 500, Outcome: health.Outcome{Class: health.Failed, Reason: "500"}}), nil, 0, 1},
-		"the caller's error":         {wrong, []Charge{{Pool: mini, Backend: &mini.Backends[0], Delivered: true}}, 0, 1},
-		"filtered":                   {filtered, []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100}, Cost: 0.0001, Delivered: true, Estimated: true}}, 100, 1},
+		"reported":                       {served(mini, 6*time.Second, answered), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: known, Cost: 0.0011, Delivered: true}}, 600, 1},
+		"a fallback":                     {served(large, 6*time.Second, answered), []Charge{{Pool: large, Backend: &large.Backends[0], Tokens: known, Cost: 0.011, Delivered: true}}, 600, 1},
+		"cut":                            {served(mini, 3*time.Second, cut), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 200}, Cost: 0.0005, Delivered: true, Broken: true, Estimated: true}}, 300, 1},
+		"cut, with the usage so far":     {served(mini, 3*time.Second, begun), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 120, Completion: 200}, Cost: 0.00052, Delivered: true, Broken: true, Estimated: true}}, 320, 1},
+		"cut behind its end":             {served(mini, 3*time.Second, finished), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 120, Completion: 1}, Cost: 0.000122, Delivered: true, Broken: true}}, 121, 1},
+		"usage ahead of the text":        {served(mini, 3*time.Second, early), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 120, Completion: 500}, Cost: 0.00112, Delivered: true, Estimated: true}}, 620, 1},
+		"billed by its length":           {served(mini, 3*time.Second, transcript), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Seconds: 3}, Delivered: true}}, 0, 1},
+		"silent before a cut":            {served(mini, 6*time.Second, cut), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 500}, Cost: 0.0011, Delivered: true, Broken: true, Estimated: true}}, 600, 1},
+		"unmetered":                      {served(mini, 3*time.Second, proxy.Delivery{TextBytes: 800, FirstToken: began.Add(time.Second)}), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 200}, Cost: 0.0005, Delivered: true, Estimated: true}}, 300, 1},
+		"aborted":                        {ended(mini, abandoned(&mini.Backends[0], "caller left", 2*time.Second)), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 100}, Cost: 0.0003, Estimated: true}}, 200, 1},
+		"aborted behind the first usage": {ended(mini, told), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 120, Completion: 100}, Cost: 0.00032, Estimated: true}}, 220, 1},
+		"aborted late":                   {ended(mini, abandoned(&mini.Backends[0], "caller left", time.Hour)), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 3000}, Cost: 0.0061, Estimated: true}}, 3100, 1},
+		"never sent":                     {ended(mini, proxy.Attempt{Backend: &mini.Backends[0], Outcome: health.Outcome{Class: health.Failed, Reason: "refused"}}), nil, 0, 0},
+		"queued only":                    {ended(mini), nil, 0, 0},
+		"refused by all":                 {ended(mini, proxy.Attempt{Backend: &mini.Backends[0], Status: 500, Outcome: health.Outcome{Class: health.Failed, Reason: "500"}}), nil, 0, 1},
+		"the caller's error":             {wrong, []Charge{{Pool: mini, Backend: &mini.Backends[0], Delivered: true}}, 0, 1},
+		"filtered":                       {filtered, []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100}, Cost: 0.0001, Delivered: true, Estimated: true}}, 100, 1},
 		"filtered, and served by a fallback": {passed, []Charge{
 			{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100}, Cost: 0.0001, Estimated: true},
 			{Pool: large, Backend: &large.Backends[0], Tokens: known, Cost: 0.011, Delivered: true},
