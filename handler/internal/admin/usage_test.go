@@ -100,11 +100,11 @@ func TestUsageCSVNeutralizesFormulas(t *testing.T) {
 	w, _ := usageScenario(sampleUsage())
 	got := testRequest{path: "/ops/api/usage?by=hour,consumer&format=csv", header: map[string]string{keyHeader: testKey}}.to(t, mount(w.cfg))
 	want := strings.Join([]string{
-		"hour,consumer,requests,prompt,cached,completion,reasoning,cost,currency,unmetered,broken,estimated_prompt,estimated_completion,estimated_cost,cache_write,audio_input,audio_output,images,audio_seconds",
-		"2026-03-10T09:00Z,team-a,3,300,30,60,3,0.3,USD,0,0,0,0,0,0,0,0,0,0",
-		"2026-03-10T10:00Z,'=cmd|' /C calc'!A0,16,1600,160,320,16,1.6,USD,4,0,0,0,0,0,0,0,0,0",
-		"2026-03-10T10:00Z,team-a,8,800,80,160,8,0.8,EUR,2,0,0,0,0,0,0,0,0,0",
-		"2026-03-10T10:00Z,team-b,4,400,40,80,4,0.4,USD,1,0,0,0,0,0,0,0,0,0", "",
+		"hour,consumer,requests,prompt,cached,completion,reasoning,cost,currency,unmetered,broken,estimated_prompt,estimated_completion,estimated_cost,cache_write,audio_input,audio_output,images,audio_seconds,cache_write_hour",
+		"2026-03-10T09:00Z,team-a,3,300,30,60,3,0.3,USD,0,0,0,0,0,0,0,0,0,0,0",
+		"2026-03-10T10:00Z,'=cmd|' /C calc'!A0,16,1600,160,320,16,1.6,USD,4,0,0,0,0,0,0,0,0,0,0",
+		"2026-03-10T10:00Z,team-a,8,800,80,160,8,0.8,EUR,2,0,0,0,0,0,0,0,0,0,0",
+		"2026-03-10T10:00Z,team-b,4,400,40,80,4,0.4,USD,1,0,0,0,0,0,0,0,0,0,0", "",
 	}, "\n")
 	if got.Body.String() != want || !strings.HasPrefix(got.Header().Get("Content-Type"), "text/csv") {
 		t.Errorf("%s\n%s\nwant\n%s", got.Header().Get("Content-Type"), got.Body, want)
