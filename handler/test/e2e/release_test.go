@@ -16,8 +16,7 @@ import (
 func TestReleasesOfOneCommitAreEqual(t *testing.T) {
 	soakOnly(t)
 	const version = "0.0.1"
-	folder := t.TempDir()
-	first, second := released(t, filepath.Join(folder, "a"), version), released(t, filepath.Join(folder, "another-clone"), version)
+	first, second := released(t, checkOut(t, "HEAD", "a"), version), released(t, checkOut(t, "HEAD", "another-clone"), version)
 	sums := readFile(t, filepath.Join(first, "SHA256SUMS"))
 	if other := readFile(t, filepath.Join(second, "SHA256SUMS")); other != sums {
 		t.Errorf("two releases of one commit differ:\n%s\n%s", sums, other)
@@ -27,31 +26,24 @@ func TestReleasesOfOneCommitAreEqual(t *testing.T) {
 			t.Errorf("the release has no %s:\n%s", name, sums)
 		}
 	}
-	check := exec.Command("sha256sum", "--check", "--strict", "SHA256SUMS")
-	check.Dir = first
-	if said, err := check.CombinedOutput(); err != nil {
-		t.Errorf("the checksums are wrong: %v\n%s", err, said)
-	}
 	wantContents(t, filepath.Join(first, "spillway-0.0.1-linux-amd64.cdx.json"))
 	if notes := readFile(t, filepath.Join(first, "notes.md")); !strings.HasPrefix(notes, "# Spillway 0.0.1\n") || !strings.Contains(notes, "### Changed") {
 		t.Errorf("the notes are\n%.400s", notes)
 	}
 }
 
-// released clones this repository and makes a release there. The clone uses the
-// tools of this one.
+// released makes a release of what is checked out in a clone, and returns its folder.
+// The clone uses the tools of this repository.
 func released(t *testing.T, clone, version string) string {
 	t.Helper()
 	root, err := filepath.Abs("../../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tools := filepath.Join(root, "build", "tools")
 	for _, args := range [][]string{
 		{filepath.Join(root, "scripts", "tools", "install.sh"), "cyclonedx-gomod"},
-		{"git", "clone", "-q", root, clone},
 		{"mkdir", filepath.Join(clone, "build")},
-		{"ln", "-s", tools, filepath.Join(clone, "build", "tools")},
+		{"ln", "-s", filepath.Join(root, "build", "tools"), filepath.Join(clone, "build", "tools")},
 		{filepath.Join(clone, "scripts", "release.sh"), version},
 	} {
 		step := exec.Command(args[0], args[1:]...)
@@ -59,7 +51,13 @@ func released(t *testing.T, clone, version string) string {
 			t.Fatalf("%v: %v\n%s", args, err, said)
 		}
 	}
-	return filepath.Join(clone, "build", "release", version)
+	folder := filepath.Join(clone, "build", "release", version)
+	check := exec.Command("sha256sum", "--check", "--strict", "SHA256SUMS")
+	check.Dir = folder
+	if said, err := check.CombinedOutput(); err != nil {
+		t.Errorf("the checksums are wrong: %v\n%s", err, said)
+	}
+	return folder
 }
 
 func readFile(t *testing.T, file string) string {

@@ -7,6 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,16 +22,17 @@ import (
 // row for all backends: SPILLWAY_UPGRADE_FROM names another commit or tag of this repository.
 const upgradeFrom = "62be8d910870983addd568995ce39cc28276bf6c"
 
-// TestUpgradeAndRollback runs two versions on one table: first the earlier one alone,
-// then both, then this one alone, and back. In each state every instance serves,
-// obeys what the other one saw or was told, and no request is lost in the usage.
+// TestUpgradeAndRollback runs two releases, packed and unpacked, on one table: this one
+// alone, then both, then the earlier one alone, and back. In each state every instance
+// serves and obeys what the other one saw or was told. While an instance is replaced,
+// requests go on at the other; each is served, and in the usage.
 func TestUpgradeAndRollback(t *testing.T) {
 	soakOnly(t)
 	f := startFleet(t, fleetSetup{
 		members: 2, backends: threeBackends(), env: []string{"SPILLWAY_AUTH=key", "TEAM_KEY=" + teamKey},
 		document: map[string]any{"consumers": []map[string]any{{"name": "team", "keySetting": "TEAM_KEY"}}},
 	})
-	u := &upgrade{fleet: f, t: t, now: stagedProgram(), before: earlierProgram(t)}
+	u := &upgrade{fleet: f, t: t, now: packed(t, "HEAD", "0.2.0"), before: packed(t, cmp.Or(os.Getenv("SPILLWAY_UPGRADE_FROM"), upgradeFrom), "0.1.0")}
 	u.run("this version alone", u.now, u.now)
 	u.run("rollback of one instance", u.before, u.now)
 	u.run("rollback of the other", u.before, u.before)
@@ -41,19 +45,21 @@ func TestUpgradeAndRollback(t *testing.T) {
 type upgrade struct {
 	*fleet
 	t           *testing.T
-	now, before string // the programs
-	served      int    // requests that had an answer
+	now, before string       // the programs
+	served      atomic.Int64 // requests that had an answer
 }
 
-// earlierProgram builds the earlier version in a clone of this repository.
-func earlierProgram(t *testing.T) string {
+// packed is the program out of the package of a release of a commit.
+func packed(t *testing.T, commit, version string) string {
 	t.Helper()
-	clone := checkOut(t, cmp.Or(os.Getenv("SPILLWAY_UPGRADE_FROM"), upgradeFrom))
-	stage := exec.Command(clone+"/scripts/stage.sh", clone+"/build/app")
-	if said, err := stage.CombinedOutput(); err != nil {
-		t.Fatalf("build the earlier version: %v\n%s", err, said)
+	folder, root := released(t, checkOut(t, commit, "release"), version), t.TempDir()
+	unpacked(t, filepath.Join(folder, "spillway-"+version+"-linux-amd64.zip"), root)
+	program := filepath.Join(root, "spillway")
+	said, err := exec.Command(program, "version").Output()
+	if err != nil || !strings.Contains(string(said), version) {
+		t.Fatalf("the program of release %s says that it is %q: %v", version, said, err)
 	}
-	return filepath.Join(clone, "build", "app", "spillway")
+	return program
 }
 
 // checkOutVersion takes version $1 of this repository into the folder $2. A shallow clone does not
@@ -64,9 +70,9 @@ from=$(git remote get-url origin || true)
 cd "$2"
 git checkout -q "$1" || { git fetch -q --depth=1 "$from" "$1" && git checkout -q FETCH_HEAD; }`
 
-func checkOut(t *testing.T, version string) string {
+func checkOut(t *testing.T, version, folder string) string {
 	t.Helper()
-	clone := t.TempDir()
+	clone := filepath.Join(t.TempDir(), folder)
 	script := exec.Command("sh", "-ec", checkOutVersion, "sh", version, clone)
 	if said, err := script.CombinedOutput(); err != nil {
 		missing(t, "version "+version+" is not in this clone: run git fetch --unshallow --tags\n"+string(said))
@@ -79,9 +85,11 @@ func (u *upgrade) run(what string, programs ...string) {
 	u.t.Helper()
 	for i, m := range u.members {
 		if m.program != programs[i] {
+			stop := u.flow(u.members[1-i])
 			m.terminate()
 			m.program = programs[i]
 			m.start()
+			stop()
 		}
 	}
 	u.awake(u.members...)
@@ -92,7 +100,26 @@ func (u *upgrade) run(what string, programs ...string) {
 		u.wantThrottleObeyed(programs[0], m, u.members[1-i])
 		u.settle("ptu")
 	}
-	u.t.Logf("%s: %d requests so far", what, u.served)
+	u.t.Logf("%s: %d requests so far", what, u.served.Load())
+}
+
+// flow sends one request after the other to an instance, until it is stopped.
+func (u *upgrade) flow(m *member) (stop func()) {
+	var ended atomic.Bool
+	var requests sync.WaitGroup
+	requests.Go(func() {
+		for n := 0; n == 0 || !ended.Load(); n++ {
+			if s := m.send(); !s.ok() {
+				u.t.Errorf("%s (%s), while the other one is replaced: status %d, %v", m.name, m.program, s.status, s.err)
+				return
+			}
+			u.served.Add(1)
+		}
+	})
+	return func() {
+		ended.Store(true)
+		requests.Wait()
+	}
 }
 
 // terminate ends an instance as the platform does on an upgrade: it is asked to, and
@@ -129,7 +156,7 @@ func (u *upgrade) send(m *member) sample {
 	if !s.ok() {
 		u.t.Fatalf("%s (%s): status %d, %v", m.name, m.program, s.status, s.err)
 	}
-	u.served++
+	u.served.Add(1)
 	return s
 }
 
@@ -232,7 +259,7 @@ func (u *upgrade) wantUsage() {
 	for _, row := range usage.Rows {
 		counted += row.Requests
 	}
-	if counted != u.served {
-		u.t.Errorf("%d requests are in the usage, %d were served:\n%s", counted, u.served, out)
+	if served := u.served.Load(); int64(counted) != served {
+		u.t.Errorf("%d requests are in the usage, %d were served:\n%s", counted, served, out)
 	}
 }
