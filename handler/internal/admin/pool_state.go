@@ -99,9 +99,11 @@ func (s *PoolStatus) unanswered(text string, since *time.Time, out []*BackendSta
 }
 
 // troubled reports whether a backend of the group could not serve some request of the
-// last minute.
+// last minute, or is left alone by an instance.
 func (g *GroupStatus) troubled() bool {
-	return slices.ContainsFunc(g.Backends, func(b BackendStatus) bool { return b.Minute.Throttled+b.Minute.Failed+b.Minute.Silent > 0 })
+	return slices.ContainsFunc(g.Backends, func(b BackendStatus) bool {
+		return b.Minute.Throttled+b.Minute.Failed+b.Minute.Silent > 0 || len(b.Refuses) > 0
+	})
 }
 
 // troubles is what the backends of the group did not serve in the last minute.
@@ -119,11 +121,13 @@ func (g *GroupStatus) troubles() string {
 			}
 		}
 		if len(parts) > 0 {
-			text := b.Name + ": " + strings.Join(parts, ", ") + " of " + formatCount(m.Requests)
-			if len(b.Refuses) > 0 {
-				text += "; " + RefusalText(b.Refuses)
-			}
-			all = append(all, text)
+			parts = []string{strings.Join(parts, ", ") + " of " + formatCount(m.Requests)}
+		}
+		if len(b.Refuses) > 0 {
+			parts = append(parts, RefusalText(b.Refuses))
+		}
+		if len(parts) > 0 {
+			all = append(all, b.Name+": "+strings.Join(parts, "; "))
 		}
 	}
 	return nameSome(all)

@@ -58,6 +58,15 @@ func TestStateOfAModelIsThatOfItsRequests(t *testing.T) {
 				return []proxy.OpenedOperation{{Slot: 0, Operation: "chat", Reason: "401", Until: now.Add(time.Minute)}}
 			}
 		}, Spilling, LevelWarning, "80\u00a0% of the last minute's responses are of a lower priority than 1: ptu-uksouth: 4 throttled of 5; refuses chat (401)"},
+		"it spills where an instance leaves a backend": {proxy.Waiting{}, func(w *fakeFleet) {
+			p := &w.cfg.Pools[0]
+			for i := range 5 {
+				w.finish(fakeRequest{pool: p, status: http.StatusOK, attempts: []proxy.Attempt{served(&p.Backends[i%2], time.Second, -1)}})
+			}
+			w.cfg.Refusals = func(now time.Time) []proxy.OpenedOperation {
+				return []proxy.OpenedOperation{{Slot: 0, Operation: "chat", Reason: "401", Until: now.Add(time.Minute)}}
+			}
+		}, Spilling, LevelWarning, "40\u00a0% of the last minute's responses are of a lower priority than 1: ptu-uksouth: refuses chat (401)"},
 		"all are throttled for a moment": {proxy.Waiting{}, func(w *fakeFleet) {
 			spill(w)
 			for i := range 3 {
