@@ -95,12 +95,29 @@ func (a *adoption) adopt(ctx context.Context, c *cobra.Command, cfg *config.Conf
 // record records the owner of one id, or says what it would do.
 func (a *adoption) record(ctx context.Context, store *affinity.Store, l affinity.Location, id string) (says string, err error) {
 	if !a.dryRun {
-		return "belongs to", store.Claim(ctx, l, id)
+		return "belongs to", untilAnswered(ctx, func() error { return store.Claim(ctx, l, id) })
 	}
-	if _, err = store.Lookup(ctx, l.Owner, id); errors.Is(err, affinity.ErrUnknown) {
+	err = untilAnswered(ctx, func() error { _, err := store.Lookup(ctx, l.Owner, id); return err })
+	if errors.Is(err, affinity.ErrUnknown) {
 		return "would belong to", nil
 	}
 	return "belongs already to", err
+}
+
+// untilAnswered asks the table until it answers or ctx is done: the store waits only as
+// long as a request may.
+func untilAnswered(ctx context.Context, ask func() error) error {
+	for {
+		err := ask()
+		if !errors.Is(err, affinity.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
 }
 
 // check returns a model of the backend.
