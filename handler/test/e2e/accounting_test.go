@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -128,16 +129,23 @@ func (s *accountingRig) storedTotals() totalsByKey {
 		s.t.Fatalf("usage: exit code %d: %s", code, errs)
 	}
 	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
-	if err != nil || len(rows) < 2 || strings.Join(rows[0], " ") != "consumer model backend requests prompt cached completion reasoning cost currency unmetered broken estimated_prompt estimated_completion estimated_cost cache_write audio_input audio_output images audio_seconds" {
+	if err != nil || len(rows) < 2 || strings.Join(rows[0][:3], " ") != "consumer model backend" {
 		s.t.Fatalf("usage says %v: %s", err, out)
 	}
 	recorded := totalsByKey{}
 	for _, row := range rows[1:] {
-		var n [20]float64
-		for i := 3; i < len(row); i++ {
-			n[i], _ = strconv.ParseFloat(row[i], 64) // the currency is none
+		number := func(column string) float64 {
+			n, err := strconv.ParseFloat(row[max(0, slices.Index(rows[0], column))], 64)
+			if err != nil {
+				s.t.Fatalf("usage has no number %s: %s", column, out)
+			}
+			return n
 		}
-		recorded.add(accountingKey{row[0], row[1], row[2]}, totals{int64(n[3]), int64(n[4] - n[12]), int64(n[5]), int64(n[6] - n[13]), int64(math.Round((n[8] - n[14]) * 1e9)), int64(n[10]), int64(n[11])})
+		reported := func(what string) float64 { return number(what) - number("estimated_"+what) }
+		recorded.add(accountingKey{row[0], row[1], row[2]}, totals{
+			int64(number("requests")), int64(reported("prompt")), int64(number("cached")), int64(reported("completion")),
+			int64(math.Round(reported("cost") * 1e9)), int64(number("unmetered")), int64(number("broken")),
+		})
 	}
 	return recorded
 }
