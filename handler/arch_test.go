@@ -34,7 +34,7 @@ var layers = map[string]int{
 	"internal/admin": edges, "internal/api": edges, "internal/auth": edges, "internal/auth/entra": edges, "internal/auth/keys": edges,
 	"internal/backend": edges, "internal/config": edges, "internal/openai/contentcoding": edges, "internal/config/document": edges,
 	"internal/config/jsondoc": edges, "internal/config/migrate": edges, "internal/cli/preflight": edges, "internal/relay": edges,
-	"internal/simulator": edges, "internal/replay": edges, "internal/tablestore/azure": edges, "internal/tablestore/chaos": edges,
+	"internal/simulator": edges, "internal/cli/replay": edges, "internal/tablestore/azure": edges, "internal/tablestore/chaos": edges,
 	"internal/tablestore/memory": edges, "internal/tablestore/storetest": edges, "internal/telemetry": edges, "internal/telemetry/webhook": edges, "internal/config/pricelist": edges,
 	"internal/transcript": edges,
 

@@ -16,8 +16,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"spillway/handler/internal/cli/replay"
 	"spillway/handler/internal/config"
-	"spillway/handler/internal/replay"
 )
 
 // replayFlags is the command line of `spillway replay`.

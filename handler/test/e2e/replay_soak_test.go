@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"spillway/handler/internal/cli/replay"
 	"spillway/handler/internal/config"
-	"spillway/handler/internal/replay"
 	"spillway/handler/internal/simulator"
 )
 
