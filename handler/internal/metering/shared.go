@@ -46,8 +46,9 @@ type sharedMean struct {
 const (
 	sharedKey      = "expect"
 	sharedTimeout  = 500 * time.Millisecond
-	sharedRefresh  = 2 * time.Second // the age at which the row is read again by who does not know enough
-	sharedInterval = time.Minute     // between two writes of one instance, once enough is known
+	sharedRefresh  = 200 * time.Millisecond // the age at which the row is read again by who does not know enough
+	sharedRetry    = 2 * time.Second        // after an exchange that failed
+	sharedInterval = time.Minute            // between two writes of one instance, once enough is known
 )
 
 // columnOf is where a kind's mean is, streamed or not.
@@ -150,7 +151,7 @@ func (s *sharedMeans) failed(consumer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	row := s.row(consumer)
-	row.busy, row.next = false, time.Now().Add(sharedRefresh)
+	row.busy, row.next = false, time.Now().Add(sharedRetry)
 }
 
 // add returns the mean with another one: the sum of few, and the newer one when it

@@ -55,7 +55,7 @@ func meansWithoutTheTable(t *testing.T) {
 		t.Errorf("known after the outage: %+v", m)
 	}
 	table.away.Store(false)
-	time.Sleep(sharedRefresh)
+	time.Sleep(sharedRetry)
 	answer()
 	if m := shared.mean(kind); m.Answers != certainAnswers {
 		t.Errorf("known with the table back: %+v", m)
