@@ -28,7 +28,7 @@ var layers = map[string]int{
 	"internal/openai/jsonscan": pure, "internal/openai/sse": pure, "internal/openai/usage": pure,
 	"internal/consumer": pure, "internal/health/latency": pure,
 
-	"internal/accounting": engines, "internal/affinity": engines, "internal/telemetry/condition": engines, "internal/fleet": engines, "internal/metering": engines,
+	"internal/accounting": engines, "internal/affinity": engines, "internal/telemetry/condition": engines, "internal/fleet": engines, "internal/fleet/coroutine": engines, "internal/metering": engines,
 	"internal/configstore": engines, "internal/overload": engines, "internal/proxy": engines, "internal/quota": engines, "internal/tablestore": engines,
 
 	"internal/admin": edges, "internal/api": edges, "internal/auth": edges, "internal/auth/entra": edges, "internal/auth/keys": edges,

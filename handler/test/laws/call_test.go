@@ -132,7 +132,7 @@ func (c *call) refresh() {
 		c.step(proxy.Event{Kind: proxy.Refreshed})
 	}
 	if c.w.now-c.i.read > 5*time.Second {
-		c.i.routine.Wake()
+		c.i.pacer.Wake()
 		look()
 		return
 	}

@@ -15,7 +15,7 @@ type distantTable struct {
 }
 
 func (d *distantTable) travel() {
-	d.i.routine.sleep(d.i.w.between(time.Millisecond, 5*time.Millisecond))
+	d.i.pacer.Sleep(context.Background(), d.i.w.between(time.Millisecond, 5*time.Millisecond))
 }
 
 // exchange makes one call, unless the table is in trouble.

@@ -2,9 +2,6 @@ package laws_test
 
 import (
 	"container/heap"
-	"context"
-	"errors"
-	"iter"
 	"math/rand/v2"
 	"time"
 )
@@ -62,73 +59,3 @@ func (s *scheduler) between(from, to time.Duration) time.Duration {
 }
 
 func (s *scheduler) happens(probability float64) bool { return s.random.Float64() < probability }
-
-// routine is the synchronization of one replica, as a coroutine. It is also the
-// replica's pacer.
-type routine struct {
-	s          *scheduler
-	owner      *instance
-	next       func() (time.Duration, bool)
-	stop       func()
-	yield      func(time.Duration) bool
-	generation int
-	waiting    bool
-	woken      bool
-}
-
-var errStopped = errors.New("stopped")
-
-func (r *routine) start(delay time.Duration, f func()) {
-	r.next, r.stop = iter.Pull(func(yield func(time.Duration) bool) {
-		defer func() {
-			if e := recover(); e != nil && e != errStopped { //nolint:errorlint // it is that very value
-				panic(e)
-			}
-		}()
-		r.yield = yield
-		f()
-	})
-	r.schedule(delay)
-}
-
-// schedule continues the routine after d, unless it continued before.
-func (r *routine) schedule(d time.Duration) {
-	generation := r.generation
-	r.s.in(r.owner, d, func() {
-		if r.generation != generation {
-			return
-		}
-		r.generation++
-		if d, ok := r.next(); ok {
-			r.schedule(d)
-		}
-	})
-}
-
-func (r *routine) sleep(d time.Duration) {
-	if !r.yield(max(d, 1)) {
-		panic(errStopped)
-	}
-}
-
-func (r *routine) Sleep(_ context.Context, d time.Duration) { r.sleep(d) }
-
-func (r *routine) Wait(_ context.Context, d time.Duration) bool {
-	if r.woken {
-		d = 1
-	}
-	r.waiting = true
-	r.sleep(d)
-	r.waiting = false
-	woken := r.woken
-	r.woken = false
-	return woken
-}
-
-func (r *routine) Wake() {
-	r.woken = true
-	if r.waiting {
-		r.waiting = false
-		r.schedule(0)
-	}
-}

@@ -15,6 +15,7 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/fleet/coroutine"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/health/latency"
 	"spillway/handler/internal/openai/request"
@@ -141,7 +142,7 @@ type instance struct {
 	read    time.Duration // when it last read the row
 	met     time.Duration // when the table was last in trouble for it
 	adopted int           // changes of records
-	routine *routine
+	pacer   *coroutine.Pacer
 	env     proxy.Environment
 }
 
@@ -163,7 +164,7 @@ func newWorld(t *testing.T, s setup) *world {
 	}
 	t.Cleanup(func() {
 		for _, i := range w.instances {
-			i.routine.stop()
+			i.pacer.Stop()
 		}
 	})
 	w.run(settled)
@@ -172,7 +173,7 @@ func newWorld(t *testing.T, s setup) *world {
 
 func (w *world) startInstance(number int, delay time.Duration) {
 	i := &instance{w: w, number: number, skew: w.between(0, time.Hour), drift: 1 + (w.random.Float64()-.5)*2e-4}
-	i.routine = &routine{s: &w.scheduler, owner: i}
+	i.pacer = &coroutine.Pacer{After: func(d time.Duration, do func()) { w.in(i, d, do) }}
 	slots := make([]string, len(w.deployed))
 	identities := make([]string, len(slots))
 	policies := make([]health.BreakerPolicy, len(slots))
@@ -188,7 +189,7 @@ func (w *world) startInstance(number int, delay time.Duration) {
 	}
 	i.Replica = fleet.New(fleet.Config{
 		Store: &distantTable{&w.store, i}, Slots: slots, Identities: identities, Instance: fmt.Sprintf("i%03d", number), Breakers: policies, Refresh: refresh, Usual: tracker.Usual, OnChange: i.changed,
-		Environment: fleet.Environment{Now: i.now, Wall: i.now, Rand: w.random.Int64N, Pacer: i.routine},
+		Environment: fleet.Environment{Now: i.now, Wall: i.now, Rand: w.random.Int64N, Pacer: i.pacer},
 	})
 	i.env = proxy.Environment{
 		Health: i, Latency: tracker, Load: proxy.NewLoad(len(slots)), RoundRobin: &proxy.RoundRobin{Start: w.random.Uint64()}, Trials: new(proxy.Trials),
@@ -196,7 +197,7 @@ func (w *world) startInstance(number int, delay time.Duration) {
 	}
 	w.instances = append(w.instances, i)
 	i.Snapshot()
-	i.routine.start(delay, func() { i.Run(context.Background()) })
+	i.pacer.Start(delay, func() { i.Run(context.Background()) })
 	if w.mutant != noStalls {
 		i.tick()
 	}

@@ -1,9 +1,6 @@
 package replay
 
 import (
-	"context"
-	"errors"
-	"iter"
 	"sync/atomic"
 	"time"
 )
@@ -65,75 +62,5 @@ func (c *clock) pop() event {
 		}
 		c.queue[i], c.queue[child] = c.queue[child], c.queue[i]
 		i = child
-	}
-}
-
-// routine is the synchronization of one instance with the table, as a coroutine in
-// virtual time. It is the pacer of its replica.
-type routine struct {
-	clock      *clock
-	next       func() (time.Duration, bool)
-	stop       func()
-	yield      func(time.Duration) bool
-	generation int
-	waiting    bool
-	woken      bool
-}
-
-var errStopped = errors.New("stopped")
-
-func (r *routine) start(run func(ctx context.Context)) {
-	r.next, r.stop = iter.Pull(func(yield func(time.Duration) bool) {
-		defer func() {
-			if e := recover(); e != nil && e != errStopped { //nolint:errorlint // it is that very value
-				panic(e)
-			}
-		}()
-		r.yield = yield
-		run(context.Background())
-	})
-	r.schedule(0)
-}
-
-// schedule continues the routine after d, unless it continued before.
-func (r *routine) schedule(d time.Duration) {
-	generation := r.generation
-	r.clock.after(d, func() {
-		if r.generation != generation {
-			return
-		}
-		r.generation++
-		if d, ok := r.next(); ok {
-			r.schedule(d)
-		}
-	})
-}
-
-// Sleep returns when d has passed.
-func (r *routine) Sleep(_ context.Context, d time.Duration) {
-	if !r.yield(max(d, 1)) {
-		panic(errStopped)
-	}
-}
-
-// Wait returns when d has passed or Wake was called.
-func (r *routine) Wait(ctx context.Context, d time.Duration) bool {
-	if r.woken {
-		d = 1
-	}
-	r.waiting = true
-	r.Sleep(ctx, d)
-	r.waiting = false
-	woken := r.woken
-	r.woken = false
-	return woken
-}
-
-// Wake never blocks.
-func (r *routine) Wake() {
-	r.woken = true
-	if r.waiting {
-		r.waiting = false
-		r.schedule(0)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/fleet/coroutine"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/health/latency"
 	"spillway/handler/internal/openai/classify"
@@ -143,8 +144,8 @@ func (w *world) resolveNames() {
 // instance is one process of the fleet.
 type instance struct {
 	*fleet.Replica
-	routine *routine
-	env     proxy.Environment
+	pacer *coroutine.Pacer
+	env   proxy.Environment
 }
 
 // mostSeats bounds how many requests of one instance wait at once, as the program does.
@@ -155,7 +156,7 @@ const responseTimeout = 220 * time.Second
 
 func (w *world) startInstance() {
 	s, cfg := w.scenario, w.scenario.Config
-	i := &instance{routine: &routine{clock: &w.clock}}
+	i := &instance{pacer: &coroutine.Pacer{After: w.after}}
 	models := make([]int, len(cfg.Slots))
 	for p := range cfg.Pools {
 		for k := range cfg.Pools[p].Backends {
@@ -165,7 +166,7 @@ func (w *world) startInstance() {
 	tracker := latency.New(models)
 	i.Replica = fleet.New(fleet.Config{
 		Store: &w.store, Slots: cfg.Slots, Identities: cfg.Identities, Instance: fmt.Sprintf("replay-%d", len(w.instances)), Breakers: cfg.Breakers, Throttles: cfg.Throttles,
-		Usual: tracker.Usual, Environment: fleet.Environment{Now: w.time, Wall: w.time, Rand: w.random.Int64N, Pacer: i.routine},
+		Usual: tracker.Usual, Environment: fleet.Environment{Now: w.time, Wall: w.time, Rand: w.random.Int64N, Pacer: i.pacer},
 	})
 	wait := s.MaxWait
 	if wait == 0 {
@@ -178,13 +179,13 @@ func (w *world) startInstance() {
 	}
 	w.instances = append(w.instances, i)
 	i.Snapshot()
-	i.routine.start(i.Run)
+	i.pacer.Start(0, func() { i.Run(context.Background()) })
 }
 
 // stop ends what the run has started.
 func (w *world) stop() {
 	for _, i := range w.instances {
-		i.routine.stop()
+		i.pacer.Stop()
 	}
 	w.limits.stop()
 }
