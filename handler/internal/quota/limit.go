@@ -46,8 +46,8 @@ func limitsOf(l consumer.Limits, model string) []limit {
 // (docs/quotas.md#bounds).
 func ceilingOf(limit int64) int64 { return 2 * min(lease.Clamp(limit), lease.MaxAmount/2) }
 
-// leastUnderWay: a ceiling has room for so many requests, however large they may be, so
-// that a limit of a few answers is not one of a single request at a time.
+// leastUnderWay requests fit below a ceiling, however large they may be, so that a
+// limit of a few answers is not one of a single request at a time.
 const leastUnderWay = 4
 
 // label is the limit with its model, for messages.

@@ -138,7 +138,7 @@ func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
 		switch {
 		case !decision.Refused():
 		case e.ceiling:
-			decision = lease.Pending // until requests under way leave room
+			decision = lease.Pending // until requests under way have ended
 		default:
 			w, decision = r.tryShort(e, d, decision, m)
 		}
@@ -218,7 +218,7 @@ func (r *Reservation) await(ctx context.Context, demand *Demand, pending []pendi
 			r.add(allocation{limit: w.limit, window: d.window, amount: w.amount})
 			continue
 		}
-		if d.decision == lease.Denied && w.limit.ceiling && sleep(wait, roomPause) {
+		if d.decision == lease.Denied && w.limit.ceiling && sleep(wait, ceilingPause) {
 			if again, decision := r.try(w.limit, w.amount, r.limiter.moment(w.limit.period)); decision != lease.Granted {
 				pending = append(pending, again)
 			}
@@ -242,9 +242,9 @@ func (r *Reservation) await(ctx context.Context, demand *Demand, pending []pendi
 	return nil
 }
 
-// roomPause is the pause before a ceiling without room is tried again: requests under
-// way have reserved more than they are expected to use.
-const roomPause = 50 * time.Millisecond
+// ceilingPause is the pause before a ceiling that is reached is tried again: requests
+// under way have reserved more than they are expected to use.
+const ceilingPause = 50 * time.Millisecond
 
 // sleep returns false when ctx is done.
 func sleep(ctx context.Context, pause time.Duration) bool {

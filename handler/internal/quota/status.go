@@ -71,7 +71,8 @@ func (l *Limiter) Exhausted(c *consumer.Consumer, d *Demand) bool {
 	if b == nil {
 		return false
 	}
-	return slices.ContainsFunc(b.byModel[d.Model], func(e *limitState) bool { return e.rateLimit(l.moment(e.period)).Remaining < e.expected(d) })
+	now := l.moments()
+	return slices.ContainsFunc(b.byModel[d.Model], func(e *limitState) bool { return e.rateLimit(now[e.period]).Remaining < e.expected(d) })
 }
 
 // monthTokens takes account of what is left of a month.
