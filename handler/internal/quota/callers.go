@@ -95,9 +95,6 @@ func (l *Limiter) callerByKey(c *consumer.Consumer, b *consumerLimits, key strin
 func (l *Limiter) newCallerState(consumerName, key string, lim limit) *limitState {
 	e := l.newLimitState(consumerName, lim, 1, l.id)
 	e.partition, e.caller, e.columns = callerPartition(consumerName), key, nil
-	if l.feed.failing() {
-		e.account.AssumeUnreachable()
-	}
 	return e
 }
 

@@ -49,10 +49,14 @@ type decision struct {
 func (e *limitState) maxAmount() int64 { return e.account.Config.Largest() }
 
 // reserve spends n units if it can. With lease.Pending the channel delivers the
-// decision, and the ticket ends the wait.
-func (e *limitState) reserve(n int64, m lease.Moment) (d decision, ticket int, decided chan decision) {
+// decision, and the ticket ends the wait. When the table is failing and has not answered
+// for this limit lately, it is decided without.
+func (e *limitState) reserve(n int64, failing bool, m lease.Moment) (d decision, ticket int, decided chan decision) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if failing {
+		e.account.AssumeUnreachable()
+	}
 	d.decision, ticket = e.account.Reserve(n, m)
 	d.window = e.account.Window()
 	if d.decision == lease.Pending {

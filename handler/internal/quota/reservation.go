@@ -123,16 +123,39 @@ type pendingDecision struct {
 }
 
 // reserveAll reserves from all limits: first what can be decided at once, so
-// that a limit that is used up costs no other one an exchange.
+// that a limit that is used up costs no other one an exchange. Ceilings follow when the
+// limits have granted: of two requests each would hold what the other waits for.
 func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
 	for e := range r.limits() { // first: a caller that waited for another limit would return to this one
 		if e.expected(d) > e.maxAmount() {
 			return r.limiter.exceeded(e, lease.TooLarge, 0)
 		}
 	}
-	var pending []pendingDecision
 	now := r.limiter.moments()
+	began := now[lease.Minute].At
+	for _, ceilings := range [...]bool{false, true} {
+		pending, err := r.tryAll(d, ceilings, now)
+		if err != nil {
+			return err
+		}
+		if len(pending) == 0 {
+			continue
+		}
+		if err := r.await(ctx, d, pending, began); err != nil {
+			return err
+		}
+		now = r.limiter.moments()
+	}
+	return nil
+}
+
+// tryAll tries the ceilings, or the other limits, and returns those that wait for the
+// table.
+func (r *Reservation) tryAll(d *Demand, ceilings bool, now moments) (pending []pendingDecision, err error) {
 	for e := range r.limits() {
+		if e.ceiling != ceilings {
+			continue
+		}
 		m := now[e.period]
 		w, decision := r.try(e, e.firstAmount(d), m)
 		switch {
@@ -148,10 +171,10 @@ func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
 			pending = append(pending, w)
 		case lease.Denied, lease.TooLarge, lease.Undecided:
 			r.limiter.cancelPending(pending)
-			return r.limiter.exceeded(e, decision, e.expected(d))
+			return nil, r.limiter.exceeded(e, decision, e.expected(d))
 		}
 	}
-	return r.await(ctx, d, pending)
+	return pending, nil
 }
 
 // firstAmount is what is reserved if the limit has it.
@@ -164,7 +187,7 @@ func (e *limitState) firstAmount(d *Demand) int64 {
 
 // try reserves the amount, or returns what waits for the table.
 func (r *Reservation) try(e *limitState, n int64, m lease.Moment) (pendingDecision, lease.Decision) {
-	d, ticket, decided := e.reserve(n, m)
+	d, ticket, decided := e.reserve(n, r.limiter.feed.failing(), m)
 	r.limiter.wakeAt(e, m)
 	if d.decision == lease.Granted {
 		r.add(allocation{limit: e, window: d.window, amount: n})
@@ -204,12 +227,10 @@ func (e *limitState) addShortfall(n, largest int64) bool {
 	return true
 }
 
-// await waits for the table, for all limits together up to MaxTableWait.
-func (r *Reservation) await(ctx context.Context, demand *Demand, pending []pendingDecision) error {
-	if len(pending) == 0 {
-		return nil
-	}
-	wait, cancel := context.WithTimeout(ctx, r.limiter.cfg.MaxTableWait)
+// await waits for the table, for all limits together up to MaxTableWait from when the
+// request began.
+func (r *Reservation) await(ctx context.Context, demand *Demand, pending []pendingDecision, began time.Time) error {
+	wait, cancel := context.WithTimeout(ctx, r.limiter.cfg.MaxTableWait-r.limiter.now().Sub(began))
 	defer cancel()
 	for i := 0; i < len(pending); i++ {
 		w := pending[i]

@@ -257,7 +257,7 @@ func (a *Account) Quiet() bool {
 
 // AssumeUnreachable has the account decide without the table until that answers:
 // it is known to be away.
-func (a *Account) AssumeUnreachable() { a.row.failures = 2 }
+func (a *Account) AssumeUnreachable() { a.row.failures = max(2, a.row.failures) }
 
 // Release returns all credit: the instance is about to stop.
 func (a *Account) Release(m Moment) {
