@@ -107,6 +107,8 @@ func TestWrongUsageHasItsOwnExitCode(t *testing.T) {
 		{"completion", "tcsh"},
 		{"completion"},
 		{"help", "nosuch"},
+		{"nosuch", "--help"},
+		{"keys", "nosuch", "-h"},
 		{"help", "keys", "nosuch"},
 		{"keys", "rotate"},
 		{"keys", "rotate", "a", "--overlap", "-1h"},
