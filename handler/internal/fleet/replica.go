@@ -39,6 +39,7 @@ type Replica struct {
 	row               sharedRow
 	nonces            nonces
 	reads, writes     retry
+	failedWrites      int             // in a row
 	retryAfter        time.Duration   // what the table's last error asked for
 	lastContact       time.Duration   // when the table last responded
 	failingSince      time.Duration   // when the first of the exchanges began that failed since; 0 = the last one did not

@@ -161,9 +161,15 @@ func (r *Replica) commit(ctx context.Context, row tablestore.Row) bool {
 }
 
 // writeFailed notes whether this instance can write: one that can only read is in
-// a state of its own.
+// a state of its own. One response that is late does not tell that.
 func (r *Replica) writeFailed(err error) {
-	r.counters.WriteError = err
+	r.failedWrites++
+	if err == nil {
+		r.failedWrites = 0
+	}
+	if err == nil || r.failedWrites > 1 || errors.Is(err, tablestore.ErrRefused) {
+		r.counters.WriteError = err
+	}
 }
 
 // adopt makes a state of the row this instance's own, unless a later one is so

@@ -125,6 +125,32 @@ func TestInstanceThatMayNotWriteGoesOnReading(t *testing.T) {
 	})
 }
 
+// One write of unknown outcome does not show that an instance cannot write; two in a
+// row do.
+func TestOneLateWriteIsNoTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &refusingTable{}
+		replica := start(t, Config{Store: store, Instance: "i"})
+		withTraffic(t, replica, 3*time.Second, served)
+		replica.mu.Lock()
+		replica.writeFailed(tablestore.ErrUnknown)
+		replica.mu.Unlock()
+		if c := replica.Counters(); c.WriteError != nil {
+			t.Errorf("after one: %v", c.WriteError)
+		}
+		withTraffic(t, replica, 16*time.Second, served)
+		store.writes.Store(&refusal{err: tablestore.ErrUnknown})
+		withTraffic(t, replica, 16*time.Second, served)
+		if c := replica.Counters(); c.WriteError != nil {
+			t.Errorf("after one heartbeat: %v", c.WriteError)
+		}
+		withTraffic(t, replica, 16*time.Second, served)
+		if c := replica.Counters(); c.WriteError == nil {
+			t.Error("after two heartbeats nothing is shown")
+		}
+	})
+}
+
 // The same without anything to write: the heartbeat shows it.
 func TestInstanceThatMayNotWriteShowsItWithoutTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -153,7 +153,9 @@ func (s *Set) All() []Status {
 }
 
 // Latch is a part that reports its failures, but not when it is well again: it
-// counts as degraded for a while after each. The zero Latch is OK.
+// counts as degraded for a while after each. The zero Latch is OK. The while is
+// shorter than ReminderInterval, so that only failures that go on are reported again:
+// alerts rest on that.
 type Latch struct {
 	mu  sync.Mutex
 	at  time.Time
@@ -161,7 +163,7 @@ type Latch struct {
 }
 
 // latchTime is how long a failure counts.
-const latchTime = 2 * time.Minute
+const latchTime = ReminderInterval / 2
 
 // Failed records a failure.
 func (l *Latch) Failed(now time.Time, err error) {

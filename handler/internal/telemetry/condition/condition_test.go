@@ -74,3 +74,28 @@ func TestLatchHoldsForAWhile(t *testing.T) {
 		t.Errorf("%v after its time", state)
 	}
 }
+
+// One exchange with the table that fails is no trouble of a minute, by which the
+// alert is defined; failures that go on are.
+func TestLatchIsReportedAgainOnlyWhileFailuresGoOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		failures int // ten seconds apart
+		reported []State
+	}{"one": {1, []State{Degraded, OK}}, "for two minutes": {12, []State{Degraded, Degraded, Degraded, OK}}} {
+		var l Latch
+		set, began := New(Part{Name: "quotas", Check: l.Check}), time.Unix(1_700_000_000, 0)
+		var got []State
+		for second := range 300 {
+			now := began.Add(time.Duration(second) * time.Second)
+			if second%10 == 0 && second/10 < c.failures {
+				l.Failed(now, errTrouble)
+			}
+			for _, s := range set.Check(now) {
+				got = append(got, s.State)
+			}
+		}
+		if !slices.Equal(got, c.reported) {
+			t.Errorf("%s: %v, want %v", name, got, c.reported)
+		}
+	}
+}
