@@ -129,6 +129,10 @@ func (w *timeline) circuit(state health.CircuitState) {
 	w.events.StateChanged(0, before, after)
 }
 
+func (w *timeline) ownCircuit(state health.CircuitState) {
+	w.events.OwnCircuitChanged(0, health.Closed, &health.Health{Own: true, State: state, Until: w.now.Add(10 * time.Second), Reason: "503"})
+}
+
 // unserved is a request that failed with this code.
 func unserved(status int, code, rule string) *api.RequestRecord {
 	x := throttled()
@@ -204,7 +208,9 @@ func (w *timeline) busy(second int) {
 	case 402:
 		w.part = ""
 	case 500:
-		w.events.OwnCircuitChanged(0, health.Closed, &health.Health{Own: true, State: health.Open, Until: w.now.Add(time.Second), Reason: "503"})
+		w.ownCircuit(health.Open)
+	case 501:
+		w.ownCircuit(health.Closed)
 	}
 }
 
@@ -241,7 +247,10 @@ func TestAlertsFireInTheirIncidentsOnly(t *testing.T) {
 			w.pass(10*time.Minute, func(int) { w.request(throttled()) })
 		}, []string{"throttled"}},
 		"a backend dead": {func(w *timeline) {
-			w.circuit(health.Open)
+			w.ownCircuit(health.Open)
+			w.ownCircuit(health.Open)
+			w.now = w.now.Add(time.Second)
+			w.circuit(health.Open) // the fleet takes it over
 			w.pass(20*time.Minute, func(second int) {
 				w.request(spilled())
 				if second%300 == 299 {
@@ -284,10 +293,19 @@ func TestAlertsFireInTheirIncidentsOnly(t *testing.T) {
 			w.pass(10*time.Minute, func(int) { w.request(unserved(429, "insufficient_quota", "budgetPerMonth")) })
 		}, []string{"budget"}},
 		"an instance with a broken network": {func(w *timeline) {
+			w.ownCircuit(health.Open)
+			w.pass(time.Minute, func(int) { w.request(spilled()) })
+			w.ownCircuit(health.Open) // its probe failed
+			w.pass(time.Minute, func(int) { w.request(spilled()) })
+		}, []string{"instance"}},
+		"an instance with a network that comes and goes": {func(w *timeline) {
 			w.pass(10*time.Minute, func(second int) {
 				w.request(spilled())
-				if second%60 == 0 {
-					w.events.OwnCircuitChanged(0, health.Closed, &health.Health{Own: true, State: health.Open, Until: w.now.Add(time.Minute), Reason: "connect"})
+				switch second % 60 {
+				case 0:
+					w.ownCircuit(health.Open)
+				case 30:
+					w.ownCircuit(health.Closed)
 				}
 			})
 		}, []string{"instance"}},

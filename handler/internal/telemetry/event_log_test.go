@@ -129,8 +129,10 @@ func TestOwnCircuitsAreReportedByTheirChanges(t *testing.T) {
 		}
 		for _, h := range []health.Health{
 			{},
-			{Own: true, State: health.Open},
-			{Own: true, State: health.Open},
+			{Own: true, State: health.Open, Until: now},
+			{Own: true, State: health.Open, Until: now},
+			{Own: true, State: health.Open, Until: now.Add(20 * time.Millisecond)}, // the clock of the table is corrected
+			{Own: true, State: health.Open, Until: now.Add(10 * time.Second)},      // a probe has failed
 			{Own: true, State: health.HalfOpen},
 			{},
 			{State: health.Open},
@@ -143,7 +145,7 @@ func TestOwnCircuitsAreReportedByTheirChanges(t *testing.T) {
 			w.Check(now)
 		}
 	})
-	want := []string{"1 closed open", "1 open half-open", "1 half-open closed"}
+	want := []string{"1 closed open", "1 half-open open", "1 open half-open", "1 half-open closed"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -14,10 +14,9 @@ import (
 var runbook = regexp.MustCompile(`Runbook: (\S+[^.\s])`)
 
 // alertOf is the alert that the lines of an incident of that test must fire within two
-// minutes. A throttled backend has none; "instance" needs three openings, which take
-// longer.
+// minutes. A throttled backend has none.
 var alertOf = map[string]string{
-	"bad-document": "configuration", "budget-spent": "budget", "dead": "breaker-open", "key-rotated": "backend-auth", "retired": "backend-auth",
+	"bad-document": "configuration", "budget-spent": "budget", "cut-off": "instance", "dead": "breaker-open", "key-rotated": "backend-auth", "retired": "backend-auth",
 	"table-refused": "condition", "table-slow": "condition", "entra-away": "condition", "throttled": "",
 }
 

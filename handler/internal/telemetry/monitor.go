@@ -34,7 +34,10 @@ type Monitor struct {
 
 // ownCircuit is a circuit that binds this instance alone: as it was at the last check,
 // and as it was last reported.
-type ownCircuit struct{ seen, reported health.CircuitState }
+type ownCircuit struct {
+	seen, reported health.CircuitState
+	until          time.Time // of the last report
+}
 
 // checkInterval is the time between two checks.
 const checkInterval = time.Second
@@ -82,7 +85,8 @@ func (w *Monitor) logConditions(now time.Time) {
 
 // checkOwnCircuits reports changes of the circuits that bind this instance alone. An
 // opening is reported when it has lasted until the next check: mostly the fleet's
-// circuit takes over before, and its own line tells so.
+// circuit takes over before, and its own line tells so. A probe that fails is over
+// before the next check: it shows by a later end, and is another opening.
 func (w *Monitor) checkOwnCircuits() {
 	if w.Snapshot == nil || w.OwnCircuitChanged == nil {
 		return
@@ -98,11 +102,15 @@ func (w *Monitor) checkOwnCircuits() {
 			is = h.State
 		}
 		opens := c.seen == health.Closed && is != health.Closed
+		reopens := is == health.Open && was == health.Open && h.Until.Sub(c.until) > checkInterval/2
 		c.seen = is
-		if opens || is == was {
+		if opens || is == was && !reopens {
 			continue
 		}
-		c.reported = is
+		if reopens {
+			was = health.HalfOpen
+		}
+		c.reported, c.until = is, h.Until
 		if h.Own || h.State == health.Closed {
 			w.OwnCircuitChanged(health.Slot(slot), was, h)
 		}
