@@ -48,7 +48,6 @@ package admin
 
 import (
 	"context"
-	"crypto/rand"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -178,7 +177,7 @@ func (o *Handler) Authorized(r *http.Request) bool {
 func New(cfg Config) *Handler {
 	o := &Handler{
 		cfg: cfg, access: newAccess(&cfg), fleet: newFleetReader(cfg.Replica, cfg.Now), started: cfg.Now().UTC(),
-		trafficKey: tablestore.EncodeKey(cfg.Instance) + "-" + rand.Text(), traffic: newPoller(trafficReadInterval),
+		trafficKey: trafficKey(cfg.Instance), traffic: newPoller(trafficReadInterval),
 	}
 	o.others.Store(new(others))
 	o.served.Store(&cfg)

@@ -60,52 +60,8 @@ func (o *Handler) fleetSnapshot() fleetSnapshot {
 	return v
 }
 
-// fleetReadInterval and trafficReadInterval are the least times between two reads,
-// however many viewers there are.
-const (
-	fleetReadInterval   = 2 * time.Second
-	trafficReadInterval = 10 * time.Second
-)
-
 // fleetReadTimeout bounds a read.
 const fleetReadTimeout = 10 * time.Second
-
-// poller reads something while it is requested.
-type poller struct {
-	interval  time.Duration
-	requested chan struct{}
-}
-
-func newPoller(interval time.Duration) poller {
-	return poller{interval: interval, requested: make(chan struct{}, 1)}
-}
-
-// request asks for a read. It does not block.
-func (p *poller) request() {
-	select {
-	case p.requested <- struct{}{}:
-	default:
-	}
-}
-
-func (p *poller) run(ctx context.Context, read func(ctx context.Context)) {
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-pause.C:
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.requested:
-		}
-		read(ctx)
-		pause.Reset(p.interval)
-	}
-}
 
 // fleetReader keeps the last state of all instances.
 type fleetReader struct {

@@ -21,7 +21,7 @@ func TestFleetIsReadOnlyWhileStatusIsRequested(t *testing.T) {
 			t.Errorf("read %d times without a request for the status", w.reads)
 		}
 		for range 100 { // ten viewers, each once a second, for ten seconds
-			o.currentStatus()
+			o.refresh(ctx)
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()

@@ -143,7 +143,7 @@ type Plot []float64
 
 // serveHistory responds with the last hours, of one model or of all.
 func (o *Handler) serveHistory(w http.ResponseWriter, r *http.Request) {
-	o.traffic.request()
+	o.refresh(r.Context())
 	writeJSON(w, http.StatusOK, o.history(r.URL.Query().Get("model"), o.cfg.Now()))
 }
 

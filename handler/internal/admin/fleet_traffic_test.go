@@ -34,7 +34,7 @@ func TestEveryInstanceShowsTheTrafficOfAll(t *testing.T) {
 	a.traffic(10, p, func(int) []proxy.Attempt { return []proxy.Attempt{served(&p.Backends[0], time.Second, 40)} })
 	b.traffic(30, q, func(int) []proxy.Attempt { return []proxy.Attempt{served(&q.Backends[1], time.Second, -1)} })
 	for _, o := range []*Handler{first, second} {
-		if err := o.writeTraffic(t.Context(), o.ownTraffic(now)); err != nil {
+		if err := writeTraffic(t.Context(), o.cfg.Traffic, o.trafficKey, o.ownTraffic(now)); err != nil {
 			t.Fatal(err)
 		}
 	}

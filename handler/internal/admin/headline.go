@@ -58,15 +58,24 @@ func headline(s *Status) Headline {
 		h.raise(LevelWarning)
 		parts = append(parts, t)
 	}
+	if names := refusingInstances(s.Conditions); len(names) > 0 {
+		h.raise(LevelCritical)
+		parts = append(parts, nameSome(names)+" "+plural(len(names), "refuses", "refuse")+" every request: the configuration is not valid")
+	}
 	for _, state := range []condition.State{condition.Failing, condition.Degraded} {
 		if names := troubledParts(s.Conditions, state); len(names) > 0 {
 			h.raise(map[condition.State]Level{condition.Failing: LevelWarning, condition.Degraded: LevelNotice}[state])
-			parts = append(parts, nameSome(names)+" "+plural(len(names), "is ", "are ")+state.String())
+			parts = append(parts, nameSome(names)+": "+state.String())
 		}
 	}
-	if spent := spentConsumers(s.Consumers); len(spent) > 0 {
+	if spent, near := spentConsumers(s.Consumers); len(spent)+len(near) > 0 {
 		h.raise(LevelNotice)
-		parts = append(parts, nameSome(spent)+" "+plural(len(spent), "has", "have")+" used up a month's limit")
+		if len(spent) > 0 {
+			parts = append(parts, nameSome(spent)+" "+plural(len(spent), "has", "have")+" used up a month's limit")
+		}
+		if len(near) > 0 {
+			parts = append(parts, nameSome(near)+" "+plural(len(near), "is", "are")+" near a month's limit")
+		}
 	}
 	if len(parts) == 0 {
 		parts = []string{plural(len(s.Pools), "The model is", fmt.Sprintf("All %d models are", len(s.Pools))) + " served normally"}
@@ -132,28 +141,59 @@ func stateTrouble(s *Status) string {
 	return ""
 }
 
-// troubledParts are the parts in that state on some instance, but for the table of the
-// shared state, which has words of its own.
+// troubledParts are the parts in that state on some instance, but for those that have
+// words of their own.
 func troubledParts(all []ConditionStatus, state condition.State) (names []string) {
 	for i := range all {
 		c := &all[i]
-		if c.State == state.String() && c.Part != "state-read" && c.Part != "state-write" && !slices.Contains(names, c.Part) {
+		if c.State == state.String() && c.Part != "state-read" && c.Part != "state-write" && !c.refusesAll() && !slices.Contains(names, c.Part) {
 			names = append(names, c.Part)
 		}
 	}
 	return names
 }
 
-// spentConsumers have nothing left of a month's limit: their requests are refused
-// until it is renewed.
-func spentConsumers(all []ConsumerStatus) []string {
-	var names []string
+// refusingInstances serve nothing, because their configuration is not valid.
+func refusingInstances(all []ConditionStatus) (names []string) {
 	for i := range all {
-		if slices.ContainsFunc(all[i].Limits, func(l LimitStatus) bool {
-			return strings.HasSuffix(l.Limit, "PerMonth") && (l.usedPercent() >= 100 || l.UsedUp)
-		}) {
-			names = append(names, all[i].Name)
+		if c := &all[i]; c.refusesAll() && !slices.Contains(names, c.Instance) {
+			names = append(names, c.Instance)
 		}
 	}
 	return names
+}
+
+func (c *ConditionStatus) refusesAll() bool {
+	return c.Part == configurationPart && c.State == condition.Failing.String()
+}
+
+// nearPercent is the use of a month's limit from which on the headline names the
+// consumer: the last mark before the end.
+const nearPercent = 95
+
+// spentConsumers have nothing left of a month's limit, so that their requests are
+// refused until it is renewed, or are near to that.
+func spentConsumers(all []ConsumerStatus) (spent, near []string) {
+	for i := range all {
+		used, usedUp := all[i].usedOfMonth()
+		switch {
+		case usedUp:
+			spent = append(spent, all[i].Name)
+		case used >= nearPercent:
+			near = append(near, fmt.Sprintf("%s (%d\u00a0%%)", all[i].Name, int(used)))
+		}
+	}
+	return spent, near
+}
+
+// usedOfMonth is the use of the month's limit that is nearest to its end, in percent,
+// and whether one is used up.
+func (c *ConsumerStatus) usedOfMonth() (percent float64, usedUp bool) {
+	for _, l := range c.Limits {
+		if strings.HasSuffix(l.Limit, "PerMonth") {
+			percent = max(percent, l.usedPercent())
+			usedUp = usedUp || l.UsedUp || l.usedPercent() >= 100
+		}
+	}
+	return percent, usedUp
 }

@@ -1,8 +1,11 @@
 package admin
 
 import (
+	"slices"
 	"testing"
 	"time"
+
+	"spillway/handler/internal/telemetry/condition"
 )
 
 func TestHeadlineNamesTheModelsInTrouble(t *testing.T) {
@@ -21,6 +24,12 @@ func TestHeadlineNamesTheModelsInTrouble(t *testing.T) {
 	reserved := func(used float64, usedUp bool) []ConsumerStatus {
 		return []ConsumerStatus{{Name: "team-a", Limits: []LimitStatus{{Limit: "tokensPerMonth", Amount: 2000, Used: used, UsedUp: usedUp}}}}
 	}
+	parts := func(state string, names ...string) (all []ConditionStatus) {
+		for _, name := range names {
+			all = append(all, ConditionStatus{JSON: condition.JSON{Part: name, State: state}, Instance: "i-1"})
+		}
+		return all
+	}
 	for name, c := range map[string]struct {
 		status Status
 		level  Level
@@ -37,6 +46,12 @@ func TestHeadlineNamesTheModelsInTrouble(t *testing.T) {
 		"read only":                         {Status{Pools: pools(Healthy), State: StateStatus{ReadOnly: true}}, LevelWarning, "The state table cannot be written", ""},
 		"a budget is spent":                 {Status{Pools: pools(Healthy), Consumers: spent}, LevelNotice, "team-a has used up a month's limit", ""},
 		"less is left than a request needs": {Status{Pools: pools(Healthy), Consumers: reserved(1998, true)}, LevelNotice, "team-a has used up a month's limit", ""},
+		"a month's limit is nearly used":    {Status{Pools: pools(Healthy), Consumers: reserved(1939, false)}, LevelNotice, "team-a (96\u00a0%) is near a month's limit", ""},
+		"one spent and one near":            {Status{Pools: pools(Healthy), Consumers: slices.Concat(spent, []ConsumerStatus{{Name: "c", Limits: []LimitStatus{{Limit: "budgetPerMonth", Amount: 100, Used: 99.9}}}})}, LevelNotice, "team-a has used up a month's limit; c (99\u00a0%) is near a month's limit", ""},
+		"most of a month's limit is left":   {Status{Pools: pools(Healthy), Consumers: reserved(1899, false)}, LevelOK, "The model is served normally", ""},
+		"a part is degraded":                {Status{Pools: pools(Healthy), Conditions: parts("degraded", "quotas")}, LevelNotice, "quotas: degraded", ""},
+		"parts fail":                        {Status{Pools: pools(Healthy), Conditions: append(parts("failing", "entra-keys", "backend-identity"), parts("degraded", "usage")...)}, LevelWarning, "entra-keys, backend-identity: failing; usage: degraded", ""},
+		"an instance is not configured":     {Status{Pools: pools(Healthy), Conditions: parts("failing", "configuration", "usage")}, LevelCritical, "i-1 refuses every request: the configuration is not valid; usage: failing", ""},
 		"what is left is reserved":          {Status{Pools: pools(Healthy), Consumers: reserved(200, false)}, LevelOK, "The model is served normally", ""},
 	} {
 		h := headline(&c.status)

@@ -26,7 +26,7 @@ func refusing(t *testing.T, now time.Time, refusals ...proxy.OpenedOperation) (f
 
 func share(t *testing.T, from, to *Handler, now time.Time) {
 	t.Helper()
-	if err := from.writeTraffic(t.Context(), from.ownTraffic(now)); err != nil {
+	if err := writeTraffic(t.Context(), from.cfg.Traffic, from.trafficKey, from.ownTraffic(now)); err != nil {
 		t.Fatal(err)
 	}
 	to.readTraffic(t.Context())
@@ -143,7 +143,7 @@ func TestConditionsOfAllInstancesAreShown(t *testing.T) {
 	share(t, first, second, now)
 	for _, o := range []*Handler{first, second} {
 		s := o.currentStatus()
-		if s.Headline.Text != "entra-keys is failing; usage is degraded" || s.Headline.Level != LevelWarning || len(s.Conditions) != 3 || s.Conditions[0].Instance != "a" || s.Conditions[0].Why != "no route" {
+		if s.Headline.Text != "entra-keys: failing; usage: degraded" || s.Headline.Level != LevelWarning || len(s.Conditions) != 3 || s.Conditions[0].Instance != "a" || s.Conditions[0].Why != "no route" {
 			t.Errorf("%s: %+v, %+v", o.cfg.Instance, s.Headline, s.Conditions)
 		}
 	}

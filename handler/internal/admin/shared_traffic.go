@@ -206,20 +206,20 @@ func (o *Handler) shareTraffic(ctx context.Context) {
 		if state == written && len(t.Slots) == 0 {
 			continue
 		}
-		if o.writeTraffic(ctx, t) == nil && len(t.Slots) == 0 {
+		if writeTraffic(ctx, o.cfg.Traffic, o.trafficKey, t) == nil && len(t.Slots) == 0 {
 			written = state
 		}
 	}
 }
 
-func (o *Handler) writeTraffic(ctx context.Context, t *sharedTraffic) error {
+func writeTraffic(ctx context.Context, store tablestore.Store, key string, t *sharedTraffic) error {
 	columns, err := encodeTraffic(t)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, trafficTimeout)
 	defer cancel()
-	_, _, err = o.cfg.Traffic.Upsert(ctx, tablestore.Row{Partition: trafficPartition, Key: o.trafficKey, Columns: columns})
+	_, _, err = store.Upsert(ctx, tablestore.Row{Partition: trafficPartition, Key: key, Columns: columns})
 	return err //nolint:wrapcheck // only whether it failed matters: the next write holds the same
 }
 

@@ -74,6 +74,7 @@ type ChangeStatus struct {
 // requested models only, and the consumers that are nearest to a limit; with
 // consumers too, all of them.
 func (o *Handler) serveStatus(w http.ResponseWriter, r *http.Request) {
+	o.refresh(r.Context())
 	s, query := o.currentStatus(), r.URL.Query()
 	if query.Has("brief") {
 		for i := range s.Pools {
@@ -96,8 +97,6 @@ const maxChangesShown = 12
 
 // currentStatus builds the status.
 func (o *Handler) currentStatus() *Status {
-	o.fleet.request()
-	o.traffic.request()
 	now, snapshot := o.cfg.Now(), o.cfg.Replica.Snapshot()
 	shared, sums, events := o.fleetSnapshot(), o.minutes(now), o.timeline(now)
 	s := &Status{

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"spillway/handler/internal/api"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/configstore"
 	"spillway/handler/internal/telemetry"
@@ -44,11 +43,11 @@ func Serve(ctx context.Context, version string) error {
 	defer lines.Close(logFlushTimeout)
 	log := telemetry.NewLogger(lines, cfg.Settings.LogLevel).With("instance", cfg.Settings.Instance)
 	if err != nil {
-		return serveInvalid(ctx, cfg, log, err)
+		return serveInvalid(ctx, cfg, version, log, err)
 	}
 	source, err := newConfigSource(cfg, log)
 	if err != nil {
-		return serveInvalid(ctx, cfg, log, err)
+		return serveInvalid(ctx, cfg, version, log, err)
 	}
 	if source != nil {
 		cfg = source.first(ctx)
@@ -62,7 +61,7 @@ func Serve(ctx context.Context, version string) error {
 		a, err = New(source.setting, source, version, log, lines)
 	}
 	if err != nil {
-		return serveInvalid(ctx, cfg, log, err)
+		return serveInvalid(ctx, cfg, version, log, err)
 	}
 	return a.Run(ctx)
 }
@@ -97,30 +96,6 @@ func alertOutput(cfg *config.Config) io.Writer {
 		return os.Stdout
 	}
 	return os.Stderr
-}
-
-// serveInvalid reports an invalid configuration. A standalone process ends.
-// Behind the Functions host, which gives up on a handler that crashes three
-// times, every request is answered with the faults: docs/functions-host.md#crashes.
-func serveInvalid(ctx context.Context, cfg *config.Config, log *slog.Logger, cause error) error {
-	if cfg.Settings.Standalone || cfg.Settings.Listen == "" {
-		return fmt.Errorf("the configuration is not valid:\n%w", cause)
-	}
-	faults := []string{cause.Error()}
-	if list := config.Faults(nil); errors.As(cause, &list) {
-		faults = faults[:0]
-		for _, f := range list {
-			faults = append(faults, f.String())
-		}
-	}
-	for _, f := range faults {
-		log.ErrorContext(ctx, "configuration is not valid: every request is answered 503", "fault", f)
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Settings.Listen)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	return serveHTTP(ctx, listener, api.Misconfigured(faults, newRequestID), new(atomic.Bool))
 }
 
 // serveHTTP serves h until ctx is done. Then readiness fails, requests in

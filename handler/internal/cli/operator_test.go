@@ -233,7 +233,7 @@ func testWhatSingleInstancesSee(t *testing.T, state string) {
 		t.Fatal(err)
 	}
 	for args, want := range map[string][]string{
-		"status":                 {"gpt-4o is degraded; entra-keys is failing · 0 instances", "near: refuses chat (deployment not found)", "entra-keys is failing on i-1 since", "fix: check"},
+		"status":                 {"gpt-4o is degraded; entra-keys: failing · 0 instances", "near: refuses chat (deployment not found)", "entra-keys: failing on i-1 since", "fix: check"},
 		"status --json":          {`"state": "refusing"`, `"reason": "refuses chat (deployment not found)"`, `"part": "entra-keys"`},
 		"backends list":          {"refuses chat (deployment not found), as i-1 found  none in 12 hours\n", "by i-1: restored by anna\n"},
 		"backends list --json":   {`"operation": "chat"`, `"reason": "restored by anna"`, `"refusedByAll": []`},

@@ -127,7 +127,7 @@ func (s *fleetStatus) print(out io.Writer) error {
 	}
 	for i := range s.Conditions {
 		c := &s.Conditions[i]
-		fmt.Fprintf(w, "\n%s is %s on %s since %s: %s\n  still works: %s\n  fix: %s\n", c.Part, c.State, c.Instance, c.Since.Format(time.RFC3339), c.Why, c.Works, c.Fix)
+		fmt.Fprintf(w, "\n%s: %s on %s since %s: %s\n  still works: %s\n  fix: %s\n", c.Part, c.State, c.Instance, c.Since.Format(time.RFC3339), c.Why, c.Works, c.Fix)
 	}
 	return w.Flush()
 }

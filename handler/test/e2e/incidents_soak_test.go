@@ -59,11 +59,11 @@ func incidents() map[string]incident {
 		"table-slow":    {cause: each(func(w *tableProxy) { w.swallowing.Store(true) }), headline: "The state table is unreachable"},
 		"entra-away": {
 			setup: consumers(map[string]any{"entra": map[string]any{"appId": tenantID}}, "SPILLWAY_AUTH=key,entra", "SPILLWAY_ENTRA_TENANT="+tenantID, "SPILLWAY_ENTRA_AUDIENCE=api://spillway", "SPILLWAY_ENTRA_ISSUER=http://127.0.0.1:1/"+tenantID+"/v2.0"),
-			cause: func(*fleet) {}, headline: "entra-keys is failing",
+			cause: func(*fleet) {}, headline: "entra-keys: failing",
 		},
 		"budget-spent": {setup: consumers(map[string]any{"tokensPerMonth": 2000, "maxRequestTokens": 40}), cause: func(*fleet) {}, headline: "team-a has used up a month's limit"},
 		"cut-off":      {setup: fleetSetup{fronts: front}, cause: func(f *fleet) { front["a"].breakFor(f.members[0]) }, headline: "open on instance-00 alone"},
-		"bad-document": {cause: startBadInstance, headline: ""},
+		"bad-document": {cause: startBadInstance, headline: "instance-00 refuses every request: the configuration is not valid"},
 	}
 }
 

@@ -29,8 +29,8 @@ function renderPlots(h) {
     select.replaceChildren(select.options[0], ...[...h.models].sort().map((model) => make("option", model, { value: model })));
     select.value = chosen;
   }
-  // The last step is not over: its rate is over the part that is, and not shown in its first minute.
-  const passed = (Date.parse(h.at) - Date.parse(h.from)) / 60000 - last * step, end = passed < 1 ? last : last + 1;
+  // The last step is not over: its rate is over the part that is, and not shown in its first minute unless it is all there is.
+  const passed = (Date.parse(h.at) - Date.parse(h.from)) / 60000 - last * step, end = passed < 1 && h.plots.requests.slice(0, last).some((n) => n > 0) ? last : last + 1;
   const rate = (values) => values.slice(0, end).map((v, i) => v / (i === last ? Math.min(passed, step) : step));
   const hourly = (values) => rate(values).map((v) => v * 60);
   const per = (n) => (n < 10 ? String(Math.round(n * 10) / 10) : short(n));

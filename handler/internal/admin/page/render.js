@@ -53,7 +53,7 @@ function renderTable(s) {
   text($("table-notice"), notices.join(" "));
   $("conditions").hidden = s.conditions.length === 0;
   list($("conditions"), s.conditions, "t-condition", (c) => c.part + c.instance, (e, c) => fill(e, {
-    part: c.part + " is " + c.state + " on " + c.instance,
+    part: c.part + ": " + c.state + " on " + c.instance,
     why: [since(c.since, s.at), c.why].filter(Boolean).join(": ") + ". Still works: " + c.works + ". Fix: " + c.fix + ".",
   }));
 }

@@ -90,7 +90,7 @@ const scenes = {
     await tab.waitForSelector("#found ol.why");
     if (!(await says(tab, "#found")).includes("No backend was left to try")) wrong("the look-up does not explain the request");
   }],
-  refusing: ["gpt-4o is degraded; entra-keys is failing; telemetry is degraded", "degraded", async (tab) => {
+  refusing: ["gpt-4o is degraded; entra-keys: failing; telemetry: degraded", "degraded", async (tab) => {
     const parts = await says(tab, "#conditions"), model = await says(tab, "#pools > li");
     if (!parts.includes("no route to host. Still works: callers with keys") || !model.includes("payg-sweden: refuses chat (deployment not found)")) wrong("the parts or the refused operation are not shown: " + parts + model);
   }],

@@ -1,0 +1,69 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"spillway/handler/internal/admin"
+	"spillway/handler/internal/api"
+	"spillway/handler/internal/config"
+)
+
+// serveInvalid reports an invalid configuration. A standalone process ends.
+// Behind the Functions host, which gives up on a handler that crashes three
+// times, every request is answered with the faults: docs/functions-host.md#crashes.
+func serveInvalid(ctx context.Context, cfg *config.Config, version string, log *slog.Logger, cause error) error {
+	if cfg.Settings.Standalone || cfg.Settings.Listen == "" {
+		return fmt.Errorf("the configuration is not valid:\n%w", cause)
+	}
+	faults := []string{cause.Error()}
+	if list := config.Faults(nil); errors.As(cause, &list) {
+		faults = faults[:0]
+		for _, f := range list {
+			faults = append(faults, f.String())
+		}
+	}
+	for _, f := range faults {
+		log.ErrorContext(ctx, "configuration is not valid: every request is answered 503", "fault", f)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Settings.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	requested := make(chan struct{}, 1)
+	if report := invalidReport(cfg, version, faults); report != nil {
+		defer Start(ctx, []Runner{func(ctx context.Context) { report.Run(ctx, requested) }})()
+	}
+	return serveHTTP(ctx, listener, signalling(requested, api.Misconfigured(faults, newRequestID)), new(atomic.Bool))
+}
+
+// invalidReport tells the other instances of the faults: nobody sees them on the
+// page of this one. nil = there is no table for it.
+func invalidReport(cfg *config.Config, version string, faults []string) *admin.OutOfService {
+	s := &cfg.Settings
+	if s.State.Memory() || s.StateTable == "" {
+		return nil
+	}
+	store, err := OpenStore(cfg, s.StateTable+usageTable)
+	if err != nil {
+		return nil // one of the faults
+	}
+	return admin.NewOutOfService(store, s.Instance, version, time.Now(), faults)
+}
+
+// signalling sends on requested, without blocking, for each request that it serves.
+func signalling(requested chan<- struct{}, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case requested <- struct{}{}:
+		default:
+		}
+		next.ServeHTTP(w, r)
+	})
+}
