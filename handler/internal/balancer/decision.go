@@ -40,13 +40,15 @@ type Load interface {
 // instance holds. Recovering backends that drew no share follow, then those that
 // were skipped. dst is reused when it is large enough.
 func (p *Pool) Decide(q *Query, s *health.Snapshot, dst []Candidate) Decision {
-	candidates := dst[:0]
+	candidates := slices.Grow(dst[:0], len(p.Backends))
+	sorted := true // mostly they are: all are eligible, and listed by priority
 	for i := range p.Backends {
 		candidates = append(candidates, p.Backends[i].evaluate(q, s))
+		sorted = sorted && (i == 0 || inOrder(&candidates[i-1], &candidates[i]) <= 0)
 	}
-	slices.SortStableFunc(candidates, func(a, b Candidate) int {
-		return cmp.Or(cmp.Compare(tier(&a), tier(&b)), cmp.Compare(a.Backend.Priority, b.Backend.Priority))
-	})
+	if !sorted {
+		slices.SortStableFunc(candidates, func(a, b Candidate) int { return inOrder(&a, &b) })
+	}
 	d := Decision{Model: p.Model, Version: s.Version, Candidates: candidates}
 	for d.Eligible < len(candidates) && candidates[d.Eligible].Eligible() {
 		d.Eligible++
@@ -109,9 +111,17 @@ func (q *Query) unfit(slot health.Slot) (until time.Time, cause string, unfit bo
 	return q.Unfit(slot)
 }
 
+// inOrder compares the places of candidates: by tier, and then by priority.
+func inOrder(a, b *Candidate) int {
+	return cmp.Or(cmp.Compare(tier(a), tier(b)), cmp.Compare(a.Backend.Priority, b.Backend.Priority))
+}
+
 // probesFirst moves a backend that waits for its probe to the head of its group: the
 // whole fleet waits for the result, and the lease is short.
 func probesFirst(group []Candidate) {
+	if !slices.ContainsFunc(group, func(c Candidate) bool { return c.probe }) {
+		return
+	}
 	slices.SortStableFunc(group, func(a, b Candidate) int {
 		switch {
 		case a.probe == b.probe:

@@ -298,7 +298,7 @@ func randomPool(r *rand.Rand, n int) (*balancer.Pool, *health.Snapshot) {
 }
 
 func BenchmarkDecide(b *testing.B) {
-	for _, n := range []int{2, 8, 20, 32} {
+	for _, n := range []int{1, 2, 8, 20, 64} {
 		b.Run(fmt.Sprintf("backends=%d", n), func(b *testing.B) {
 			weights := make([]int, n)
 			for i := range weights {

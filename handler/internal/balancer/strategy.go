@@ -3,6 +3,7 @@ package balancer
 import (
 	"cmp"
 	"math"
+	"math/bits"
 	"slices"
 	"time"
 )
@@ -11,6 +12,10 @@ import (
 // leaves it finds no cache anyway.
 func (p *Pool) arrange(group []Candidate, q *Query, best bool) {
 	if len(group) == 1 {
+		return
+	}
+	if best && q.Affinity != 0 && p.Affinity == PromptCache {
+		byAffinity(group, q)
 		return
 	}
 	switch p.Strategy {
@@ -23,24 +28,43 @@ func (p *Pool) arrange(group []Candidate, q *Query, best bool) {
 	case LowestLatency:
 		p.lowestLatency(group, q)
 	}
-	if best && q.Affinity != 0 && p.Affinity == PromptCache {
-		byAffinity(group, q)
-	}
 }
 
 // weightOf is the weight of a backend. One with weight 0 is eligible only for what it
 // holds, and counts as 1.
 func weightOf(b *Backend) float64 { return float64(max(b.Weight, 1)) }
 
+// byRank orders the group. The ranks, which are not negative, are sorted apart from the
+// candidates, which are large: as the numbers that their bits are, with the place of the
+// candidate in the last bits, where it changes no order that matters.
 func byRank(group []Candidate) {
-	slices.SortFunc(group, func(a, b Candidate) int { return cmp.Compare(a.rank, b.rank) })
+	var few [64]uint64
+	ranks, mask := few[:0], uint64(1)<<bits.Len(uint(len(group)))-1
+	for i := range group {
+		ranks = append(ranks, math.Float64bits(group[i].rank)&^mask|uint64(i))
+	}
+	slices.Sort(ranks)
+	for to, rank := range ranks {
+		from := int(rank & mask)
+		for from < to { // that one was moved to make place
+			from = int(ranks[from] & mask)
+		}
+		group[to], group[from] = group[from], group[to]
+	}
 }
 
 // byWeight draws an exponential key for each backend, so that the whole order follows
 // the weights, whichever of them are skipped later.
 func byWeight(group []Candidate, rand func() float64) {
+	equal := true
 	for i := range group {
-		group[i].rank = -math.Log1p(-rand()) / weightOf(group[i].Backend)
+		group[i].rank = rand()
+		equal = equal && group[i].Backend.Weight == group[0].Backend.Weight
+	}
+	if !equal { // else the keys are in the order of what was drawn
+		for i := range group {
+			group[i].rank = -math.Log1p(-group[i].rank) / weightOf(group[i].Backend)
+		}
 	}
 	byRank(group)
 }

@@ -284,11 +284,17 @@ const (
 // backend of the pools, at the service tier that the caller asks for, as the dearest
 // that there may be.
 func dearest(pools []*balancer.Pool, r *proxy.Request) usage.Price {
-	sound := r.Parsed.Audio || r.Operation.Name == "speech"
+	sound, tier := r.Parsed.Audio || r.Operation.Name == "speech", tierOf(r)
 	most := pools[0].Price.Dearest(sound)
 	for _, p := range pools {
+		last := (*usage.Price)(nil) // mostly all backends have the price of the pool
 		for i := range p.Backends {
-			price := p.PriceAt(&p.Backends[i]).ForTier(tierOf(r))
+			at := p.PriceAt(&p.Backends[i])
+			if at == last {
+				continue
+			}
+			last = at
+			price := at.ForTier(tier)
 			price = price.Dearest(sound)
 			most = most.Dearer(&price)
 		}
