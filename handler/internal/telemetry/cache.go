@@ -1,40 +1,33 @@
 package telemetry
 
-import (
-	"maps"
-	"sync"
-	"sync/atomic"
-)
+import "sync"
 
-// cache finds the value of a key without a lock and without allocating once it
-// is made. It is for a few thousand keys that come from configuration.
+// cache finds the value of a key without allocating once it is made. It is for a few
+// thousand keys that come from configuration.
 type cache[K comparable, V any] struct {
-	entries atomic.Pointer[map[K]*V]
-	mu      sync.Mutex
+	mu      sync.RWMutex
+	entries map[K]*V
 }
 
 // maxEntries bounds a cache: beyond it, it starts over.
-const maxEntries = 4096
+const maxEntries = 16384
 
 func (c *cache[K, V]) get(key K, make func(K) *V) *V {
-	if made := c.entries.Load(); made != nil {
-		if v, ok := (*made)[key]; ok {
-			return v
-		}
+	c.mu.RLock()
+	v, ok := c.entries[key]
+	c.mu.RUnlock()
+	if ok {
+		return v
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next := map[K]*V{}
-	if made := c.entries.Load(); made != nil {
-		if v, ok := (*made)[key]; ok {
-			return v
-		}
-		if len(*made) < maxEntries {
-			next = maps.Clone(*made)
-		}
+	if v, ok := c.entries[key]; ok {
+		return v
 	}
-	v := make(key)
-	next[key] = v
-	c.entries.Store(&next)
+	if c.entries == nil || len(c.entries) >= maxEntries {
+		c.entries = map[K]*V{}
+	}
+	v = make(key)
+	c.entries[key] = v
 	return v
 }

@@ -21,6 +21,7 @@ type Metrics struct {
 	slots       []string
 	servers     []server
 	instruments *instruments
+	consumers   *topConsumers
 	requests    cache[requestKey, requestSeries]
 	attempts    cache[attemptKey, attemptSeries]
 }
@@ -58,7 +59,7 @@ func (m *Metrics) Warned(w *quota.Warning) {
 // RequestDone counts a request that has ended.
 func (m *Metrics) RequestDone(x *api.RequestRecord) {
 	k := requestKey{
-		consumer: x.Consumer, model: x.Model, operation: x.Operation, route: x.Route,
+		consumer: m.consumers.of(x.Consumer), model: x.Model, operation: x.Operation, route: x.Route,
 		method: methodName(x.Method), code: x.Code, rule: x.Rule, status: x.Status, stream: x.Stream,
 	}
 	if x.Result != nil {

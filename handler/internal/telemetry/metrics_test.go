@@ -3,12 +3,14 @@ package telemetry
 import (
 	"fmt"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
 
+	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/quota"
@@ -158,7 +160,99 @@ func TestCountsAreExactBeyondTheCacheAndTheCardinalityLimit(t *testing.T) {
 	}
 }
 
+// Of ten thousand consumers few have series of their own: those that came first, and
+// those that make many requests. The others' requests are all counted.
+func TestTheBusiestConsumersHaveSeries(t *testing.T) {
+	p := testProvider(t)
+	m := p.Metrics
+	const consumers, busy = 10_000, "team-9000"
+	ask := func(name string) {
+		x := served()
+		x.Consumer = &consumer.Consumer{Name: name}
+		m.RequestDone(x)
+	}
+	for i := range consumers {
+		ask(fmt.Sprint("team-", i))
+		if i%20 == 0 {
+			ask(busy)
+		}
+	}
+	counted, total := map[string]uint64{}, uint64(0)
+	for _, family := range gather(t, p) {
+		if family.GetName() != "gen_ai_client_operation_duration_seconds" {
+			continue
+		}
+		for _, series := range family.GetMetric() {
+			counted[labelOf(series, "spillway_consumer")] += series.GetHistogram().GetSampleCount()
+			total += series.GetHistogram().GetSampleCount()
+		}
+	}
+	if total != consumers+consumers/20 || len(counted) > firstNamed+topNamed+1 {
+		t.Errorf("%d requests of %d consumers, want all of the requests", total, len(counted))
+	}
+	if counted["team-0"] != 1 || counted[busy] < consumers/30 || counted[others.Name] < consumers/2 {
+		t.Errorf("the first consumer %d, the busiest %d, others %d", counted["team-0"], counted[busy], counted[others.Name])
+	}
+	if size := len(scrape(t, p)); size > 2<<20 {
+		t.Errorf("%d bytes of metrics", size)
+	}
+}
+
+func labelOf(series *dto.Metric, name string) string {
+	for _, label := range series.GetLabel() {
+		if label.GetName() == name {
+			return label.GetValue()
+		}
+	}
+	return ""
+}
+
+// The limits of which most is used are listed, and the sums of the others.
+func TestTheMostUsedLimitsHaveSeries(t *testing.T) {
+	p, all := testProvider(t), make([]quota.LimitStatus, 10_000)
+	for i := range all {
+		all[i] = quota.LimitStatus{Consumer: fmt.Sprint("team-", i), Limit: "tokensPerMinute", Amount: 100, Used: float64(i % 50), Remaining: 100 - float64(i%50)}
+	}
+	all[9000].Used, all[9000].Remaining = 99, 1
+	s := sources()
+	s.Quotas = func() []quota.LimitStatus { return slices.Clone(all) }
+	p.Observe(s)
+	used, remaining := map[string]float64{}, 0.0
+	for _, family := range gather(t, p) {
+		for _, series := range family.GetMetric() {
+			switch family.GetName() {
+			case "spillway_quota_used":
+				used[labelOf(series, "spillway_consumer")] = series.GetGauge().GetValue()
+			case "spillway_quota_remaining":
+				remaining += series.GetGauge().GetValue()
+			}
+		}
+	}
+	if len(used) != mostLimits+1 || used["team-9000"] != 99 || used[others.Name] == 0 {
+		t.Errorf("%d series, team-9000 %v, others %v", len(used), used["team-9000"], used[others.Name])
+	}
+	var want float64
+	for i := range all {
+		want += all[i].Remaining
+	}
+	if remaining != want {
+		t.Errorf("%v remaining in all, want %v", remaining, want)
+	}
+}
+
 func BenchmarkMetrics(b *testing.B) {
-	m, x := testProvider(b).Metrics, served()
-	measureCPU(b, nil, func() { m.RequestDone(x) })
+	for _, n := range []int{1, 100, 10_000} {
+		b.Run(fmt.Sprintf("consumers=%d", n), func(b *testing.B) {
+			m, x, i := testProvider(b).Metrics, served(), 0
+			all := make([]*consumer.Consumer, n)
+			for i := range all {
+				all[i] = &consumer.Consumer{Name: fmt.Sprint("team-", i)}
+			}
+			measureCPU(b, nil, func() {
+				x.Consumer = all[i%n]
+				i++
+				m.RequestDone(x)
+			})
+		})
+	}
 }

@@ -106,7 +106,7 @@ func (p *Provider) addMetrics(ctx context.Context, c *Config, who *resource.Reso
 	}
 	p.meters = sdkmetric.NewMeterProvider(options...)
 	b := builder{Meter: p.meters.Meter(scope)}
-	p.Metrics = &Metrics{slots: c.Slots, servers: serversOf(c.Endpoints), instruments: newInstruments(&b)}
+	p.Metrics = &Metrics{slots: c.Slots, servers: serversOf(c.Endpoints), instruments: newInstruments(&b), consumers: new(topConsumers)}
 	read := newObservables(b)
 	_, err = read.RegisterCallback(p.observe(read), read.all...)
 	p.errors.configuration("metrics", errors.Join(read.err, err))
@@ -147,7 +147,7 @@ func exportsOf(signal string) bool {
 func (p *Provider) WithBackends(slots []string, endpoints []*url.URL) (*Metrics, *Tracer) {
 	tracer := *p.Tracer
 	tracer.slots, tracer.servers = slots, serversOf(endpoints)
-	return &Metrics{slots: slots, servers: tracer.servers, instruments: p.Metrics.instruments}, &tracer
+	return &Metrics{slots: slots, servers: tracer.servers, instruments: p.Metrics.instruments, consumers: p.Metrics.consumers}, &tracer
 }
 
 // Traces reports whether spans are exported.

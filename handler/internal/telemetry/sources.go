@@ -225,11 +225,14 @@ func (o *observation) state() {
 // readOnly reports whether the table answers but takes no write.
 func readOnly(c *fleet.Counters) bool { return c.WriteError != nil && !c.Disconnected }
 
+// mostLimits is how many limits of consumers have series of their own.
+const mostLimits = 400
+
 func (o *observation) quotas() {
 	if o.Quotas == nil {
 		return
 	}
-	for _, l := range o.Quotas() {
+	for _, l := range topLimits(o.Quotas(), mostLimits) {
 		attributes := []attribute.KeyValue{text("spillway.consumer", l.Consumer), text("spillway.limit", l.Limit), text("gen_ai.request.model", l.Model)}
 		o.set(o.limit, l.Amount, attributes...)
 		o.set(o.used, l.Used, attributes...)
