@@ -17,10 +17,12 @@ RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 SHARED := /handler/internal/(accounting|admin|affinity|api|auth|backend|fleet|proxy|quota$$|relay|tablestore|telemetry|transcript)
 FULL := /handler/internal/(admin|auth/keys|fleet|quota)$$
 
-# Bounds of the long ones: time per fuzz target, length of a soak, and the benchmarks to run.
+# Bounds of the long ones: time per fuzz target, length of a soak, the benchmarks to run, and where
+# their plots go.
 FUZZTIME ?= 20s
 SOAKTIME ?= 10m
 BENCH ?= .
+PLOTS ?= build/bench
 N ?= 3
 
 .PHONY: help run fleet test check lint bench fuzz soak vuln infra-check infra-fast stage package release start clean
@@ -49,9 +51,9 @@ lint: ## golangci-lint (gofumpt, goimports), shellcheck, shfmt
 	shellcheck -x -P SCRIPTDIR scripts/*.sh scripts/tools/*.sh .ci/run
 	$(BIN)/shfmt -d -i 2 scripts/*.sh scripts/tools/*.sh .ci/run
 
-bench: ## benchmarks, with ratios against the bare Go reverse proxy of the same run; BENCH=regexp
+bench: ## benchmarks, with ratios against the bare Go reverse proxy of the same run, and plots in PLOTS; BENCH=regexp, PEERS=name=host:port,…
 	$(INSTALL) npm
-	$(TEST_ENV) $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $$($(GO) list ./handler/...)
+	$(TEST_ENV) SPILLWAY_BENCH="$(abspath $(PLOTS))" $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 40m $$($(GO) list ./handler/...)
 
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz.sh

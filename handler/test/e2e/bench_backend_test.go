@@ -3,9 +3,15 @@ package e2e_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -17,6 +23,7 @@ import (
 // write a reply or chunk. It answers chat, plain or as a stream.
 type bareBackend struct {
 	net.Listener
+	scheme   string
 	chunks   int
 	interval time.Duration
 	open     atomic.Int64
@@ -24,17 +31,38 @@ type bareBackend struct {
 
 func newBareBackend(tb testing.TB) *bareBackend {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", cmp.Or(os.Getenv("SPILLWAY_BENCH_BACKEND"), "127.0.0.1:0"))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	b := &bareBackend{Listener: l, chunks: 100, interval: 20 * time.Millisecond}
+	return serveBare(tb, l, "http://")
+}
+
+// newTLSBackend is a bare backend with TLS, and the variable that has Go's programs trust it.
+func newTLSBackend(tb testing.TB) (b *bareBackend, variable string) {
+	tb.Helper()
+	of := httptest.NewTLSServer(nil)
+	of.Close()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: of.TLS.Certificates, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	file := filepath.Join(tb.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: of.Certificate().Raw}), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return serveBare(tb, l, "https://"), "SSL_CERT_FILE=" + file
+}
+
+func serveBare(tb testing.TB, l net.Listener, scheme string) *bareBackend {
+	tb.Helper()
+	b := &bareBackend{Listener: l, scheme: scheme, chunks: 100, interval: 20 * time.Millisecond}
 	tb.Cleanup(func() { _ = l.Close() })
 	go b.accept()
 	return b
 }
 
-func (b *bareBackend) url() string { return "http://" + b.Addr().String() }
+func (b *bareBackend) url() string { return b.scheme + b.Addr().String() }
 
 func (b *bareBackend) accept() {
 	for {

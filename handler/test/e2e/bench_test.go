@@ -8,44 +8,95 @@ import (
 	"spillway/handler/internal/tablestore/storetest"
 )
 
+// rounds is how often each contender of a benchmark has its turn. Enough for quartiles.
+const rounds = 9
+
+// withEverything is a pool with everything on, its state in an emulated table.
+func withEverything(b *testing.B, backend string) benchPool {
+	b.Helper()
+	return benchPool{backend: backend, state: storetest.Azurite(b), limits: everyLimit}
+}
+
+// workload is what the contenders of a comparison do.
+type workload struct {
+	name        string
+	request     []byte
+	n           int
+	connections int
+	per         float64 // units of work a request
+}
+
+var workloads = []workload{
+	{"request=1KB", plainRequest(1 << 10), 4000, 16, 1},
+	{"request=100KB", plainRequest(100 << 10), 1000, 16, 1},
+	{"request=1MB", plainRequest(1 << 20), 200, 16, 1},
+	{"stream/chunk", streamRequest(), 200, 200, 100},
+}
+
 // BenchmarkAgainstReverseProxy runs the staged binary and the bare reverse
 // proxy of the standard library in turn, and reports what Spillway costs as a
 // multiple of it: whatever else the machine is doing, both have it. Spillway has
-// everything on, with its state in an emulated table.
+// everything on, with its state in an emulated table. Other proxies have their turn,
+// too, where there are any.
 func BenchmarkAgainstReverseProxy(b *testing.B) {
 	backend := newBareBackend(b)
-	ours, theirs := startSpillway(b, backend.url(), storetest.Azurite(b)), startReverseProxy(b, backend.url())
-	for _, c := range []struct {
-		name        string
-		request     []byte
-		n           int
-		connections int
-		per         float64 // units of work a request
-	}{
-		{"request=1KB", plainRequest(1 << 10), 4000, 16, 1},
-		{"request=100KB", plainRequest(100 << 10), 1000, 16, 1},
-		{"request=1MB", plainRequest(1 << 20), 200, 16, 1},
-		{"stream/chunk", streamRequest(), 200, 200, 100},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			const rounds = 9
-			var ratios, costs []float64
-			cost(ours, c.connections, c.n/2, c.request) // neither pays for its start
-			cost(theirs, c.connections, c.n/2, c.request)
+	others := peers(b, backend.url())
+	others["Spillway"] = startSpillway(b, withEverything(b, backend.url()))
+	against(b, "plain", "Processor time, connections without TLS", startReverseProxy(b, backend.url()), others, workloads)
+}
+
+// BenchmarkTLS is BenchmarkAgainstReverseProxy with TLS to the backends.
+func BenchmarkTLS(b *testing.B) {
+	backend, trust := newTLSBackend(b)
+	ours := startSpillway(b, withEverything(b, backend.url()), trust)
+	against(b, "tls", "Processor time, TLS to the backends", startReverseProxy(b, backend.url(), trust), map[string]*contender{"Spillway": ours}, workloads)
+}
+
+// against has the contenders and the yardstick do each workload in turn.
+func against(b *testing.B, name, title string, yardstick *contender, others map[string]*contender, all []workload) {
+	b.Helper()
+	f := &figure{Name: name, Title: title, Across: "work", Unit: "× bare reverse proxy"}
+	for i, w := range all {
+		b.Run(w.name, func(b *testing.B) {
 			for b.Loop() {
-				ratios, costs = ratios[:0], costs[:0]
-				for range rounds {
-					mine := cost(ours, c.connections, c.n, c.request)
-					yours := cost(theirs, c.connections, c.n, c.request)
-					ratios = append(ratios, mine/yours)
-					costs = append(costs, mine/float64(c.n)/c.per/1000)
+				costs := w.measure(yardstick, others)
+				for name, ratios := range costs {
+					f.add(name, pointOf(float64(i), w.name, ratios))
 				}
+				b.ReportMetric(median(costs["Spillway"]), "x-revproxy")
 			}
 			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(median(ratios), "x-revproxy")
-			b.ReportMetric(median(costs), "cpu-us")
 		})
 	}
+	slices.SortFunc(f.Series, func(a, b series) int { return -order(a.Name, b.Name) })
+	publish(b, f)
+}
+
+// order puts Spillway last.
+func order(a, b string) int {
+	switch {
+	case a == "Spillway":
+		return 1
+	case b == "Spillway", a > b:
+		return -1
+	}
+	return 0
+}
+
+// measure returns what each contender costs as a multiple of the yardstick, by round.
+func (w *workload) measure(yardstick *contender, others map[string]*contender) map[string][]float64 {
+	ratios := map[string][]float64{}
+	for _, c := range others { // none pays for its start
+		cost(c, w.connections, w.n/2, w.request)
+	}
+	cost(yardstick, w.connections, w.n/2, w.request)
+	for range rounds {
+		unit := cost(yardstick, w.connections, w.n, w.request)
+		for name, c := range others {
+			ratios[name] = append(ratios[name], cost(c, w.connections, w.n, w.request)/unit)
+		}
+	}
+	return ratios
 }
 
 // cost is the processor time that n requests took, in nanoseconds.
@@ -55,9 +106,12 @@ func cost(c *contender, connections, n int, request []byte) float64 {
 	return float64(c.cpu() - before)
 }
 
-func median(values []float64) float64 {
+func median(values []float64) float64 { return percentile(values, .5) }
+
+// percentile is the value below which a share of the others is.
+func percentile(values []float64, share float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
 }
 
 // BenchmarkStart is the time from exec to the first answer from a backend, and
@@ -67,12 +121,12 @@ func BenchmarkStart(b *testing.B) {
 	var ours, theirs, memory []float64
 	for b.Loop() {
 		ours, theirs = ours[:0], theirs[:0]
-		for range 9 {
-			s, r := startSpillway(b, backend.url(), ""), startReverseProxy(b, backend.url())
+		for range rounds {
+			s, r := startSpillway(b, benchPool{backend: backend.url(), limits: everyLimit}), startReverseProxy(b, backend.url())
 			ours, theirs = append(ours, ms(s.started)), append(theirs, ms(r.started))
 			memory = append(memory, float64(s.memory())/(1<<20))
-			_ = s.command.Process.Kill()
-			_ = r.command.Process.Kill()
+			s.stop()
+			r.stop()
 		}
 	}
 	b.ReportMetric(0, "ns/op")
@@ -82,20 +136,6 @@ func BenchmarkStart(b *testing.B) {
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// BenchmarkOpenStreams is what a thousand open streams hold.
-func BenchmarkOpenStreams(b *testing.B) {
-	const streams = 1000
-	var ours, theirs float64
-	for b.Loop() {
-		backend := newBareBackend(b)
-		backend.chunks, backend.interval = 100, 50*time.Millisecond
-		ours, theirs = memoryPerStream(startSpillway(b, backend.url(), ""), backend, streams), memoryPerStream(startReverseProxy(b, backend.url()), backend, streams)
-	}
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(ours, "KB/stream")
-	b.ReportMetric(theirs, "revproxy-KB/stream")
-}
 
 // memoryPerStream is the memory of so many streams at their height, in KB each.
 func memoryPerStream(c *contender, backend *bareBackend, streams int) float64 {

@@ -38,7 +38,12 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "stage the app:", err)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if err := writeReport(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // missing skips a test that lacks a tool, with the command that gets it; where the make
