@@ -47,34 +47,68 @@ func recordings() []recording {
 	}
 }
 
+// traffic is how requests arrive: at random, so many a second.
+type traffic struct {
+	name  string
+	rate  func(at time.Duration, of float64) float64 // at a part of all, 0 to 1
+	words float64                                    // of a prompt, median
+}
+
+// traffics are hours of a working day, in minutes.
+func traffics() []traffic {
+	return []traffic{
+		{"waves", func(at time.Duration, _ float64) float64 {
+			if at%(30*time.Second) < 15*time.Second {
+				return 20
+			}
+			return 10
+		}, 60},
+		{"bursts", func(at time.Duration, _ float64) float64 {
+			if at%(20*time.Second) < 4*time.Second {
+				return 40
+			}
+			return 4
+		}, 100},
+		{"hill", func(_ time.Duration, of float64) float64 { return 2 + 10*math.Sin(math.Pi*of) }, 150},
+	}
+}
+
 // What a replay of recorded requests says is what the processes did: shares of backends
 // within 3 points, refused and spilled within 10 % of their number or a point of all.
 func TestReplayIsTrue(t *testing.T) {
 	soakOnly(t)
 	long, _ := soaking(t)
-	for _, r := range recordings() {
-		t.Run(r.name, func(t *testing.T) {
-			l, cfg := r.record(t, min(long/4, 10*time.Minute))
-			capacities := replay.Capacities{}
-			for _, text := range r.capacity {
-				if err := capacities.Parse(text); err != nil {
-					t.Fatal(err)
-				}
-			}
-			wait := r.maxWait
-			if wait == 0 {
-				wait = -1
-			}
-			o, err := replay.Run(t.Context(), l, &replay.Scenario{Name: r.name, Config: cfg, Capacity: capacities, Instances: recordingMembers, MaxWait: wait, Seed: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
-			real := l.Summarize().Reality
-			compare(t, real, o)
-			if real.Spilled < real.Requests/20 || r.refuses && real.Refused < real.Requests/50 {
-				t.Errorf("the load shows nothing: %d spilled and %d refused of %d", real.Spilled, real.Refused, real.Requests)
-			}
-		})
+	for _, load := range traffics() {
+		for _, r := range recordings() {
+			t.Run(load.name+"/"+r.name, func(t *testing.T) {
+				t.Parallel()
+				r.replay(t, &load, min(long/5, 2*time.Minute))
+			})
+		}
+	}
+}
+
+// replay records the load, and replays it.
+func (r *recording) replay(t *testing.T, load *traffic, d time.Duration) {
+	l, cfg := r.record(t, load, d)
+	capacities := replay.Capacities{}
+	for _, text := range r.capacity {
+		if err := capacities.Parse(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait := r.maxWait
+	if wait == 0 {
+		wait = -1
+	}
+	o, err := replay.Run(t.Context(), l, &replay.Scenario{Name: r.name, Config: cfg, Capacity: capacities, Instances: recordingMembers, MaxWait: wait, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := l.Summarize().Reality
+	compare(t, real, o)
+	if real.Spilled < real.Requests/20 || r.refuses && real.Refused < real.Requests/50 {
+		t.Errorf("the load shows nothing: %d spilled and %d refused of %d", real.Spilled, real.Refused, real.Requests)
 	}
 }
 
@@ -99,8 +133,8 @@ func compare(t *testing.T, real *replay.Reality, o *replay.Outcome) {
 	}
 }
 
-// record has a fleet serve requests that arrive at random, and returns its log.
-func (r *recording) record(t *testing.T, d time.Duration) (*replay.Log, *config.Config) {
+// record has a fleet serve the load, and returns its log.
+func (r *recording) record(t *testing.T, load *traffic, d time.Duration) (*replay.Log, *config.Config) {
 	t.Helper()
 	wait := "SPILLWAY_MAX_WAIT=" + r.maxWait.String()
 	f := startFleet(t, fleetSetup{members: recordingMembers, backends: r.backends, env: []string{wait}, document: map[string]any{"models": map[string]any{"gpt-4o": map[string]any{"affinity": "none"}}}})
@@ -114,7 +148,7 @@ func (r *recording) record(t *testing.T, d time.Duration) (*replay.Log, *config.
 		m.log.kept = file
 		m.log.mu.Unlock()
 	}
-	asked := f.askAtRandom(10, d)
+	asked := f.askAtRandom(load, d)
 	l := new(replay.Log)
 	for deadline := time.Now().Add(time.Minute); len(l.Records) < asked; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -147,27 +181,24 @@ func (f *fleet) readLogs(folder string) *replay.Log {
 	return l
 }
 
-// askAtRandom asks, so many times a second on average and twice as often for half of
-// each half minute, for answers to prompts of many sizes, and waits for all answers. It
+// askAtRandom asks for answers to prompts of many sizes, and waits for all of them. It
 // returns how often it asked.
-func (f *fleet) askAtRandom(perSecond float64, d time.Duration) (asked int) {
+func (f *fleet) askAtRandom(load *traffic, d time.Duration) int {
 	var asking sync.WaitGroup
+	var late []time.Duration
 	begin := time.Now()
-	for time.Since(begin) < d {
-		rate := perSecond
-		if time.Since(begin)%(30*time.Second) < 15*time.Second {
-			rate *= 2
-		}
-		time.Sleep(time.Duration(rand.ExpFloat64() / rate * float64(time.Second)))
-		m, words := f.members[rand.IntN(len(f.members))], min(int(60*math.Exp(.8*rand.NormFloat64())), 700)
-		asked++
+	for at := time.Duration(0); at < d; at += time.Duration(rand.ExpFloat64() / load.rate(at, at.Seconds()/d.Seconds()) * float64(time.Second)) {
+		time.Sleep(time.Until(begin.Add(at)))
+		late = append(late, time.Since(begin)-at)
+		m, words := f.members[rand.IntN(len(f.members))], min(int(load.words*math.Exp(.8*rand.NormFloat64())), 700)
 		asking.Go(func() {
 			prompt := strings.Repeat(fmt.Sprintf("%04d ", rand.IntN(10000)), 1+words)
 			_ = ask(f.t.Context(), f.t, "POST", m.url("/v1/chat/completions"), fmt.Sprintf(`{"model":"gpt-4o","stream":%v,"messages":[{"role":"user","content":%q}]}`, words%2 == 0, prompt))
 		})
 	}
 	asking.Wait()
-	return asked
+	f.t.Logf("requests left late by %s", spread(late))
+	return len(late)
 }
 
 // A million lines are replayed within 60 s of one core and 500 MB.

@@ -140,7 +140,7 @@ func (c *call) send(a *proxy.Action) {
 	wait, limit := d.admit(w.time(), charged)
 	if limit != "" {
 		w.tally.throttled(d)
-		o := d.refusal(w.time(), wait, limit)
+		o := d.refusal(w.time(), c.x, wait, limit)
 		w.after(refusalTime, func() { c.end(a.Try, o, http.StatusTooManyRequests, false) })
 		return
 	}
@@ -169,13 +169,17 @@ func (d *deployment) admit(now time.Time, tokens int) (wait time.Duration, limit
 	return 0, ""
 }
 
-// refusal is what a 429 of the deployment means.
-func (d *deployment) refusal(now time.Time, wait time.Duration, limit string) health.Outcome {
+// refusal is what a 429 of the deployment means. Only at the classic address it tells
+// which limit was reached.
+func (d *deployment) refusal(now time.Time, x *Record, wait time.Duration, limit string) health.Outcome {
+	if !x.Classic {
+		limit = "token"
+	}
 	header := http.Header{
 		"Retry-After":    {strconv.Itoa(max(1, int((wait+time.Second-1)/time.Second)))},
 		"Retry-After-Ms": {strconv.FormatInt(max(1, (wait+time.Millisecond-1).Milliseconds()), 10)},
 	}
-	body := fmt.Sprintf(`{"error":{"code":"429","message":"Requests to the ChatCompletions_Create Operation have exceeded %s rate limit of your current OpenAI S0 pricing tier."}}`, limit)
+	body := fmt.Sprintf(`{"error":{"code":"429","message":"Your requests have exceeded %s rate limit."}}`, limit)
 	o := classify.Status(http.StatusTooManyRequests, header, []byte(body), now, d.policy)
 	o.Status = http.StatusTooManyRequests
 	return o

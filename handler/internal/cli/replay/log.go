@@ -21,6 +21,7 @@ type Record struct {
 	Backend    uint16 // into Log.Backends; 0 = none served it, or not told
 	Status     int16  // that the caller got; 0 = not told
 	Stream     bool
+	Classic    bool // asked for at /openai/deployments/…
 	Spilled    bool
 	Unmeasured bool // no tokens are told: it was refused
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"spillway/handler/internal/openai/operations"
 )
 
 // Reader reads logs: the program's own lines, what Application Insights and Log
@@ -199,6 +201,7 @@ type programLine struct {
 	Consumer   string   `json:"consumer"`
 	Backend    string   `json:"backend"`
 	Operation  string   `json:"operation"`
+	URL        string   `json:"url"`
 	Status     int16    `json:"status"`
 	Stream     bool     `json:"stream"`
 	Spilled    bool     `json:"spilled"`
@@ -237,7 +240,7 @@ func (r *Reader) jsonLine(line []byte) {
 // request adds a request of the program's log, for which so many stand.
 func (r *Reader) request(l *programLine, count float64) {
 	x := Record{
-		Status: l.Status, Stream: l.Stream, Spilled: l.Spilled, Backend: r.log.Backends.number(l.Backend),
+		Status: l.Status, Stream: l.Stream, Classic: l.URL == operations.Deployments.String(), Spilled: l.Spilled, Backend: r.log.Backends.number(l.Backend),
 		Model: r.log.Models.number(l.Model), Consumer: r.log.Consumers.number(l.Consumer),
 	}
 	if last := len(l.Attempts) - 1; last >= 0 && l.Backend != "" {

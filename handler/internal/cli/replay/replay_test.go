@@ -356,3 +356,19 @@ func TestReportIsOnePageThatLoadsNothing(t *testing.T) {
 		}
 	}
 }
+
+// A limit of requests is named by the 429 of a classic address alone, and then obeyed for
+// a second at least: of 12 requests, one every 990 ms, the 11th is refused at 9.9 s, and
+// the window of 10 s is over when the 12th comes, but not that second.
+func TestLimitOfRequestsIsNamedByTheClassicAddressAlone(t *testing.T) {
+	for classic, want := range map[bool]int{false: 11, true: 10} {
+		l := steady(12, 990*time.Millisecond)
+		for i := range l.Records {
+			l.Records[i].Classic = classic
+		}
+		o := replayed(t, l, Scenario{Config: parsed(t, strings.Replace(pool, "provisioned", "pay-as-you-go", 1)), Capacity: capacities(t, "ptu=60rpm")})
+		if got := o.Backends[0].Served; got != want || o.Throttle != 1 {
+			t.Errorf("classic %v: served %d, want %d; %d times refused", classic, got, want, o.Throttle)
+		}
+	}
+}
