@@ -135,7 +135,7 @@ func (f *fleet) configRows() int {
 func TestManyPushesLeaveNothingBehind(t *testing.T) {
 	soakOnly(t)
 	f := startFleet(t, fleetSetup{
-		members: 5, backends: []backend{{name: "ptu", priority: 1}, {name: "payg", priority: 2}}, env: []string{configSource},
+		members: 5, backends: []backend{{name: "ptu", priority: 1}, {name: "payg", priority: 2}}, env: []string{configSource, "SPILLWAY_STATE_REFRESH=100ms"},
 	})
 	run := f.fire(200, f.members...)
 	s := f.configStore()

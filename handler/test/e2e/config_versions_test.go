@@ -65,6 +65,40 @@ func (f *fleet) adopted(status string, version int, members ...*member) {
 	}
 }
 
+// adoption is how long each instance took to adopt a version after the desk wrote it,
+// which is bounded as all of the shared state (docs/shared-state.md#bounds): by 1.2
+// refreshes and one exchange, which takes a second at most.
+func (f *fleet) adoption(version int) {
+	f.t.Helper()
+	wrote := time.Unix(0, f.desk.wrote.Load())
+	f.adopted("current", version, f.members...)
+	const bound = 1200*500*time.Microsecond + time.Second
+	for _, m := range f.members {
+		took := m.adoptedAt(version).Sub(wrote)
+		f.t.Logf("version %d: %s adopted it after %v", version, m.name, took.Round(time.Millisecond))
+		if tooLate(f.t, took, bound) {
+			f.t.Errorf("that is above %v", bound)
+		}
+	}
+}
+
+// adoptedAt is when the member adopted the version, by its log, of which the line may
+// still be under way.
+func (m *member) adoptedAt(version int) time.Time {
+	m.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		m.log.mu.Lock()
+		at, ok := m.log.adopted[version]
+		m.log.mu.Unlock()
+		if ok {
+			return at
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatalf("the log of %s has no version %d", m.name, version)
+		}
+	}
+}
+
 // servedBy is which backend serves a request of the member.
 func (m *member) servedBy() string {
 	m.t.Helper()
@@ -159,18 +193,21 @@ func TestConfigurationIsAdoptedWithoutLosingARequest(t *testing.T) {
 		}
 	}
 	f.push(`"name":"ptu"`, `"name":"ptu","weight":0`)
-	f.adopted("current", 1, f.members...)
+	f.adoption(1)
 	for _, m := range f.members {
 		if got := m.servedBy(); got != "payg" {
 			t.Errorf("after the push %s serves", got)
 		}
 	}
 	f.push(`"aliases":["gpt"]`, `"aliases":["gpt","best"]`)
-	f.adopted("current", 2, f.members...)
+	f.adoption(2)
+	if out, errs, code := f.configCommand("diff", "1", "2"); code != 0 || !strings.Contains(out, "best") {
+		t.Errorf("diff: %d\n%s%s", code, out, errs)
+	}
 	if _, errs, code := f.configCommand("rollback", "1"); code != 0 {
 		t.Fatal(errs)
 	}
-	f.adopted("current", 3, f.members...)
+	f.adoption(3)
 	close(stop)
 	asking.Wait()
 	for _, ended := range open {

@@ -80,15 +80,18 @@ type memberLog struct {
 	probes    map[string][]string // request id → backends that it was the fleet's probe of
 	trouble   []string
 	hedges    int
-	wasted    int64 // tokens of attempts that were of no use
+	adopted   map[int]time.Time // by version of the configuration: when it was
+	wasted    int64             // tokens of attempts that were of no use
 }
 
 // logLine is one line of the program.
 type logLine struct {
-	Msg      string `json:"msg"`
-	Level    string `json:"level"`
-	Address  string `json:"address"`
-	ID       string `json:"request_id"`
+	Time     time.Time `json:"time"`
+	Msg      string    `json:"msg"`
+	Version  int       `json:"version"` // of the configuration
+	Level    string    `json:"level"`
+	Address  string    `json:"address"`
+	ID       string    `json:"request_id"`
 	Attempts []struct {
 		Backend string `json:"backend"`
 		Probe   bool   `json:"probe"`
@@ -146,6 +149,12 @@ func (l *memberLog) write(text []byte) {
 	}
 	if line.Msg == "listening" {
 		l.listening <- line.Address
+	}
+	if line.Msg == "configuration adopted" {
+		if l.adopted == nil {
+			l.adopted = map[int]time.Time{}
+		}
+		l.adopted[line.Version] = line.Time
 	}
 	for _, a := range line.Attempts {
 		l.wasted += a.Wasted

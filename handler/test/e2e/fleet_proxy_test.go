@@ -30,6 +30,7 @@ type tableProxy struct {
 	faults     atomic.Pointer[tableFaults]
 	swallowing atomic.Bool // requests are never answered
 	struck     [fates]atomic.Int64
+	wrote      atomic.Int64 // when the table had taken the last write, Unix nanoseconds
 
 	mu     sync.Mutex
 	server *http.Server // nil while connections are refused
@@ -170,6 +171,9 @@ func (w *tableProxy) pass(e *exchange, r *http.Request) (*reply, error) {
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
+	if e.write() && res.StatusCode < 300 {
+		w.wrote.Store(time.Now().UnixNano())
+	}
 	w.seen.done(e, res.StatusCode)
 	return &reply{res.StatusCode, res.Header, text}, err
 }
