@@ -116,7 +116,7 @@ func (c *checker) allowedName(credential string, sent bool) bool {
 	case mode || settingPattern.match(credential) == nil:
 		c.setting(allowSetting, strconv.Quote(credential)+" is no name of an app setting", "Write ORIGIN=SETTING, ORIGIN=managed-identity, or SETTING for the key of a consumer.")
 	case private(credential):
-		c.setting(allowSetting, "names "+credential+", which no document from the table may name", "Keep the key in an app setting of its own.")
+		c.setting(allowSetting, "names "+credential+", which no document from the table may name", keyOfItsOwn)
 	default:
 		return true
 	}
@@ -144,6 +144,12 @@ func show(seen, env map[string]string, name string) {
 	}
 }
 
+// What is said of settings that no document from the table may name.
+const (
+	noneMayUse  = ", which no pushed document may use"
+	keyOfItsOwn = "Keep the key in an app setting of its own."
+)
+
 // checkAllowed looks for what a document from the table must not name.
 func (c *checker) checkAllowed(d *document.Document, a *allowed) {
 	for i := range d.Backends {
@@ -151,7 +157,10 @@ func (c *checker) checkAllowed(d *document.Document, a *allowed) {
 	}
 	for i := range d.Consumers {
 		for path, setting := range d.Consumers[i].Keys(jsondoc.Index("consumers", i)) {
-			if !slices.Contains(a.keys, setting) || private(setting) {
+			switch {
+			case private(setting):
+				c.Fault(path, "names "+strconv.Quote(setting)+noneMayUse, keyOfItsOwn)
+			case !slices.Contains(a.keys, setting):
 				c.Fault(path, "names the app setting "+strconv.Quote(setting)+", which a pushed document may not use for a consumer's key", "Add "+setting+" to "+allowSetting+", or give the consumer a key by \"spillway keys add\".")
 			}
 		}
@@ -174,7 +183,7 @@ func (c *checker) checkCredential(at string, b *document.Backend, a *allowed) {
 	}
 	switch {
 	case b.Auth.Mode == "api-key" && private(credential):
-		c.Fault(place, "names "+strconv.Quote(credential)+", which no pushed document may use", "Keep the key in an app setting of its own.")
+		c.Fault(place, "names "+strconv.Quote(credential)+noneMayUse, keyOfItsOwn)
 	case known && !slices.Contains(sendable, credential):
 		c.Fault(place, strconv.Quote(credential)+" may not be sent to "+there+" by a pushed document", fix)
 	}

@@ -99,7 +99,7 @@ func TestAPushedDocumentReachesNoSecretAndNoHost(t *testing.T) {
 		"callers' own tokens to the self-hosted":      {pushedBackend("https://llm.contoso.com", `, "auth": {"mode": "pass-through"}`), "backends[0].auth.mode"},
 		"callers' own tokens to a host with a key":    {pushedBackend(own, `, "auth": {"mode": "pass-through"}`), "backends[0].auth.mode"},
 		"prompts to another host":                     {pushedBackend(evil+"/v1", `, "kind": "openai", "auth": {"mode": "none"}`), "backends[0].endpoint"},
-		"a consumer whose key is the storage account": {pushedConsumer("AzureWebJobsStorage"), "consumers[1].keySetting"},
+		"a consumer whose key is the storage account": {pushedConsumer("AzureWebJobsStorage"), `names "AzureWebJobsStorage", which no pushed document may use`},
 		"a consumer whose key is a backend's":         {pushedConsumer("AOAI_KEY"), "consumers[1].keySetting"},
 		"a consumer whose key is another setting":     {pushedConsumer("UNRELATED"), "consumers[1].keySetting"},
 	} {
