@@ -79,7 +79,7 @@ func (r *Reader) columnsOf(names []string) (columns, error) {
 		if own := r.Columns[role]; own != "" {
 			i := slices.IndexFunc(names, func(name string) bool { return strings.EqualFold(strings.TrimSpace(name), own) })
 			if i < 0 {
-				return nil, fmt.Errorf("there is no column %q for %s; the columns are: %s", own, role, strings.Join(names, ", "))
+				return nil, fmt.Errorf("there is no column %q for %s; the columns are: %s", own, role, shown(names))
 			}
 			found[role] = i
 			continue
@@ -92,9 +92,22 @@ func (r *Reader) columnsOf(names []string) (columns, error) {
 	}
 	wrapped := found[roleMessage] >= 0 || found[roleDimensions] >= 0
 	if found[roleTime] < 0 && found[roleMessage] < 0 || (found[rolePrompt] < 0 || found[roleCompletion] < 0) && !wrapped {
-		return nil, fmt.Errorf("the columns of time, prompt tokens and completion tokens are not known among: %s; name them with --columns time=…,prompt=…,completion=…", strings.Join(names, ", "))
+		return nil, fmt.Errorf("the columns of time, prompt tokens and completion tokens are not known among: %s; name them with --columns time=…,prompt=…,completion=…", shown(names))
 	}
 	return found, nil
+}
+
+// shown lists names of columns, whatever the file is.
+func shown(names []string) string {
+	const most = 40
+	text := make([]string, 0, most)
+	for _, name := range names[:min(len(names), most)] {
+		text = append(text, printable(name))
+	}
+	if len(names) > most {
+		text = append(text, "…")
+	}
+	return strings.Join(text, ", ")
 }
 
 // row is one row of a table, or one object.
@@ -117,7 +130,15 @@ func (r *Reader) row(get row) {
 	if text := get(roleCount); text != "" {
 		count = numberOf(text)
 	}
-	if message := get(roleMessage); strings.HasPrefix(message, "{") {
+	message := get(roleMessage)
+	if text := get(roleDimensions); strings.HasPrefix(text, "{") && !strings.HasPrefix(message, "{") {
+		var dimensions map[string]any
+		if json.Unmarshal([]byte(text), &dimensions) == nil {
+			inner := r.members(dimensions)
+			get, message = get.or(inner), inner(roleMessage)
+		}
+	}
+	if strings.HasPrefix(message, "{") {
 		var l programLine
 		switch err := json.Unmarshal([]byte(message), &l); {
 		case err != nil:
@@ -128,12 +149,6 @@ func (r *Reader) row(get row) {
 			r.request(&l, count)
 		}
 		return
-	}
-	if text := get(roleDimensions); strings.HasPrefix(text, "{") {
-		var dimensions map[string]any
-		if json.Unmarshal([]byte(text), &dimensions) == nil {
-			get = get.or(r.members(dimensions))
-		}
 	}
 	r.plainRow(get, count)
 }
@@ -172,8 +187,21 @@ func (r *Reader) members(object map[string]any) row {
 	}
 }
 
-// object adds the request of an object.
-func (r *Reader) object(object map[string]any) { r.row(r.members(object)) }
+// object adds the request of an object, or those of its records, as event hubs wrap them.
+func (r *Reader) object(object map[string]any) {
+	records, wrapped := object["records"].([]any)
+	if !wrapped {
+		r.row(r.members(object))
+		return
+	}
+	for _, record := range records {
+		if one, ok := record.(map[string]any); ok {
+			r.row(r.members(one))
+		} else {
+			r.omit("no object")
+		}
+	}
+}
 
 // textOf is a value of JSON as a CSV has it.
 func textOf(value any) string {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+	"unicode"
 )
 
 // Record is one request of a log.
@@ -50,9 +51,23 @@ func (n *Names) number(name string) uint16 {
 		return 0
 	}
 	at := uint16(len(n.All))
-	n.All = append(n.All, name)
+	n.All = append(n.All, printable(name))
 	n.numbers[name] = at
 	return at
+}
+
+// longestName is how much of a name is kept and shown.
+const longestName = 200
+
+// printable is a text of a log as a terminal may show it: callers choose some of them.
+func printable(text string) string {
+	kept := []rune(text[:min(len(text), 4*longestName)])
+	for i, c := range kept {
+		if !unicode.IsPrint(c) {
+			kept[i] = '?'
+		}
+	}
+	return string(kept[:min(len(kept), longestName)])
 }
 
 // name is the name of a number.

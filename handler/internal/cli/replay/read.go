@@ -69,7 +69,7 @@ func (r *Reader) Add(name string, in io.Reader) error {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	head, err := text.Peek(headBytes)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	switch start := bytes.TrimSpace(head); {
@@ -81,6 +81,10 @@ func (r *Reader) Add(name string, in io.Reader) error {
 		err = r.eachLine(text, r.jsonLine)
 	default:
 		err = r.readCSV(text)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) { // compressed, or in UTF-16
+		r.omit("the file ends in the middle")
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
@@ -106,9 +110,9 @@ func decoded(in *bufio.Reader) (*bufio.Reader, error) {
 	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
 		_, err := in.Discard(3)
 		return in, err
-	case bytes.HasPrefix(head, []byte{0xff, 0xfe}):
+	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), len(head) == 3 && head[1] == 0:
 		return bufio.NewReaderSize(&utf16Reader{in: in}, longestLine), nil
-	case bytes.HasPrefix(head, []byte{0xfe, 0xff}):
+	case bytes.HasPrefix(head, []byte{0xfe, 0xff}), len(head) == 3 && head[0] == 0:
 		return bufio.NewReaderSize(&utf16Reader{in: in, big: true}, longestLine), nil
 	}
 	return in, nil
@@ -307,8 +311,15 @@ func (r *Reader) add(x *Record, prompt, cached, completion, count float64) {
 // log stands for.
 const sampledOver = time.Minute
 
+// mostCopies bounds the memory that a log may ask for by numbers alone.
+const mostCopies = 10_000_000
+
 // spread adds the other requests that a line stands for, at random around it.
 func (r *Reader) spread(x *Record, others int) {
+	if others > mostCopies-r.log.Sampled {
+		r.omit("stands for more requests than 10,000,000 with those before: counted as one")
+		return
+	}
 	for range others {
 		one := *x
 		one.At += r.chance.Int64N(int64(sampledOver)) - int64(sampledOver)/2

@@ -81,6 +81,11 @@ func TestExports(t *testing.T) {
 		"query API":                 string(tables),
 		"az monitor":                string(object),
 		"diagnostic lines":          string(wrapped) + "\n",
+		"functions, diagnostics":    fmt.Sprintf(`{"time":"2026-11-30T19:21:40Z","category":"FunctionAppLogs","properties":{"message":%q,"level":"Information"}}`, served),
+		"of an event hub":           fmt.Sprintf(`{"records":[{"time":"2026-11-30T19:21:40Z","category":"FunctionAppLogs","properties":{"message":%q}}]}`, served),
+		"UTF-16 without a mark":     utf("\xff\xfe", "time,prompt,completion,model,consumer\r\n2026-11-30T19:21:39.123Z,300,50,gpt-4o,team-a\r\n")[2:],
+		"gzip, cut off":             zipped.String()[:zipped.Len()-6],
+		"UTF-16, cut off":           utf("\xff\xfe", "time,prompt,completion,model,consumer\r\n2026-11-30T19:21:39.123Z,300,50,gpt-4o,team-a\r\n") + "a",
 		"objects of dimensions":     fmt.Sprintf(`[{"timestamp":"2026-11-30T19:21:39.123Z","customDimensions":%s}]`, dimensions),
 		"dimensions as text":        fmt.Sprintf(`[{"timestamp":"2026-11-30T19:21:39.123Z","customDimensions":%q}]`, dimensions),
 		"semicolons":                "Time;Prompt Tokens;Completion Tokens;Model;Consumer\n30.11.2026 19:21:39.123;300;50;gpt-4o;team-a\n",
@@ -166,6 +171,23 @@ func TestBrokenLinesAreCounted(t *testing.T) {
 		if _, none := r.Log(); err == nil && none == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// A log asks for no more memory than its lines do, and shows a terminal no more than text.
+func TestHostileLogs(t *testing.T) {
+	r := new(Reader)
+	r.log.Sampled = mostCopies - 100
+	l := read(t, r, "a.csv", "time,prompt,completion,model,itemCount\n"+strings.Repeat("2026-11-30T19:21:39Z,1,2,\x1b[31mred,80\n", 3))
+	if len(l.Records) != 3+79 || len(l.Omitted) != 1 || l.Omitted[0].Lines != 2 {
+		t.Errorf("%d requests; %+v", len(l.Records), l.Omitted)
+	}
+	if got := l.Models.All[1]; got != "?[31mred" {
+		t.Errorf("a name is %q", got)
+	}
+	err := new(Reader).Add("binary", strings.NewReader("\x01\x1b[2J,"+strings.Repeat("\x02,", 10_000)+"\n"))
+	if err == nil || strings.ContainsAny(err.Error(), "\x01\x02\x1b") || len(err.Error()) > 1000 {
+		t.Errorf("%.300q", err)
 	}
 }
 
