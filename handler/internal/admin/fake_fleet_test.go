@@ -179,7 +179,7 @@ func (w *fakeFleet) addManyConsumers(n int) {
 		name := fmt.Sprintf("team-%03d", i)
 		w.cfg.Consumers = append(w.cfg.Consumers, consumer.Consumer{Name: name})
 		for j, limit := range []string{"budgetPerMonth", "tokensPerMinute", "requestsPerMinute"} {
-			limits = append(limits, quota.LimitStatus{Consumer: name, Limit: limit, Amount: 1000, Used: float64((i*37 + j*13) % 100 * 10), Remaining: float64(1000 - (i*37+j*13)%100*10), Reset: time.Hour})
+			limits = append(limits, quota.LimitStatus{Consumer: name, Limit: limit, Amount: 1000, Used: float64((i*37 + j*13) % 95 * 10), Remaining: float64(1000 - (i*37+j*13)%95*10), Reset: time.Hour})
 		}
 	}
 	w.cfg.Quotas = func() []quota.LimitStatus { return limits }

@@ -68,14 +68,14 @@ func headline(s *Status) Headline {
 			parts = append(parts, nameSome(names)+": "+state.String())
 		}
 	}
-	if spent, near := spentConsumers(s.Consumers); len(spent)+len(near) > 0 {
+	spent, near := spentConsumers(s.Consumers)
+	if len(spent) > 0 {
 		h.raise(LevelNotice)
-		if len(spent) > 0 {
-			parts = append(parts, nameSome(spent)+" "+plural(len(spent), "has", "have")+" used up a month's limit")
-		}
-		if len(near) > 0 {
-			parts = append(parts, nameSome(near)+" "+plural(len(near), "is", "are")+" near a month's limit")
-		}
+		parts = append(parts, nameSome(spent)+" "+plural(len(spent), "has", "have")+" used up a month's limit")
+	}
+	if len(near) > 0 && (h.Level == LevelOK || h.Level == LevelNotice) { // nothing is refused yet: what is, comes first
+		h.raise(LevelNotice)
+		parts = append(parts, nameSome(near)+" "+plural(len(near), "is", "are")+" near a month's limit")
 	}
 	if len(parts) == 0 {
 		parts = []string{plural(len(s.Pools), "The model is", fmt.Sprintf("All %d models are", len(s.Pools))) + " served normally"}

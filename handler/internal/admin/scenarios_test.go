@@ -40,7 +40,9 @@ func bigScenarios(at func() time.Time) map[string]*fakeFleet {
 			w.counters.Disconnected, w.counters.SinceContact, w.counters.LastError = true, 42*time.Second, context.DeadlineExceeded
 		},
 		"big-budget": func(w *fakeFleet, slot int) {
-			w.event(LimitMark, fmt.Sprintf("team-%03d", slot%60), "95\u00a0% of the budget per month used", time.Hour, time.Hour, 1)
+			w.event(LimitMark, fmt.Sprintf("team-%03d", slot%60), "80\u00a0% of the budget per month used", time.Hour, time.Hour, 1)
+			limits := w.cfg.Quotas()
+			limits[3*7].Used, limits[3*7].Remaining = 960, 40
 		},
 	} {
 		w := bigFleet(at)

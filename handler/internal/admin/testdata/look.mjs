@@ -76,7 +76,7 @@ const scenes = {
   spilling: ["gpt-4o spills over", "spilling over"],
   open: ["text-embedding-3-large spills over; gpt-4o is degraded", "spilling over"],
   throttled: ["gpt-4o is throttled on every backend", "throttled"],
-  budget: ["All 2 models are served normally", "ok", async (tab) => {
+  budget: ["team-a (96\u00a0%) is near a month's limit", "ok", async (tab) => {
     const text = await says(tab, "#consumers .consumer");
     if (!text.includes("team-a") || !text.includes("96") || !(await says(tab, "#events")).includes("95")) wrong("the budget is not shown: " + text);
   }],
@@ -97,7 +97,7 @@ const scenes = {
   ...(shots ? {
     "big-healthy": ["All 20 models are served normally", "ok"], "big-down": ["model-03 is down", "down"],
     "big-throttled": ["model-00, model-01, model-02 and 17 more are throttled on every backend", "throttled"],
-    "big-outage": ["The state table is unreachable", "ok"], "big-budget": ["All 20 models are served normally", "ok"],
+    "big-outage": ["The state table is unreachable", "ok"], "big-budget": ["team-007 (96\u00a0%) is near a month's limit", "ok"],
   } : {}),
   hostile: ["", "down", async (tab) => {
     if (await tab.evaluate(() => document.querySelectorAll("main img, main iframe, main script, [onerror], [onload]").length)) wrong("a name became markup");
