@@ -451,7 +451,8 @@ func TestIdleInstanceReturnsItsLease(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		second := open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{c}})
-		spend(t, second, c, 580_000) // all that is left, so nothing may be held by the first
+		r := spend(t, second, c, 580_000) // all that is left, so nothing may be held by the first
+		r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 580_000}})
 		time.Sleep(2 * time.Minute)
 		calls, _ := store.count()
 		time.Sleep(10 * time.Minute)

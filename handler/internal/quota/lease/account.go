@@ -19,6 +19,8 @@ type Account struct {
 	unbookedLate int64 // spent in windows that ended, not booked; negative: to be returned
 	spent        int64 // used in window by requests that ended, of a month, and not written; negative: corrected
 	underWay     int64 // reserved by requests that have not ended; it moves to the next minute with them
+	held         int64 // what the row says that this instance holds of a ceiling
+	heldWindow   int64 // the window in which it wrote that
 	waiters      []waiter
 	lastID       int
 
@@ -177,26 +179,34 @@ func (a *Account) rollWindow(m Moment) {
 		return
 	}
 	a.unbookedLate = addSaturating(a.unbookedLate, a.unbooked-a.credit)
-	a.credit, a.unbooked, a.spent = 0, 0, 0
+	a.unbooked, a.spent = 0, 0
 	a.carryUnderWay(m)
 	a.offline = offlineShare{}
-	// What was used up is often overspent, so that less than all of it is left afterwards.
-	fresh := a.view.known && a.view.window == m.Window-1 && a.view.left > 0
+	// What was used up is often overspent, so that less than all of it is left afterwards;
+	// of a ceiling others hold what is not known.
+	fresh := a.view.known && a.view.window == m.Window-1 && a.view.left > 0 && !a.Config.Ceiling
 	a.window = m.Window
 	a.view = view{known: fresh, window: m.Window, left: a.limit() * 3 / 4, at: m.At.Add(-m.WindowAge), estimated: true}
 }
 
 // carryUnderWay moves what requests under way have reserved into the minute that
 // begins: their tokens are spent in the minute in which they end. A month's are
-// charged to the month in which they began.
+// charged to the month in which they began. Of a ceiling the lease goes on as well: the
+// row carries both (Record.Carried).
 func (a *Account) carryUnderWay(m Moment) {
-	if a.Config.Period != Minute || a.underWay <= 0 {
+	if !a.Config.Ceiling {
+		a.credit = 0
+	}
+	if a.Config.Period != Minute || a.underWay+a.credit <= 0 {
 		return
 	}
 	a.unbookedLate = addSaturating(a.unbookedLate, -a.underWay)
-	a.unbooked = a.underWay
+	a.unbooked = addSaturating(a.underWay, a.credit)
 	a.demand.markUnbooked(m.At)
 }
+
+// unclaimed reports whether the row carries what this instance held before the window.
+func (a *Account) unclaimed() bool { return a.held > 0 && a.heldWindow < a.window }
 
 // Resize changes what a request under way, reserved in that window, has reserved.
 func (a *Account) Resize(window, from, to int64, m Moment) {
@@ -252,7 +262,7 @@ func (a *Account) replace(window, reserved, used int64, m Moment) {
 // Quiet reports whether the account may be forgotten: it owes the row nothing, and
 // nobody waits for it.
 func (a *Account) Quiet() bool {
-	return a.credit == 0 && a.unbooked == 0 && a.unbookedLate == 0 && a.spent == 0 && a.underWay == 0 && len(a.waiters) == 0 && !a.row.writePending()
+	return a.credit == 0 && a.unbooked == 0 && a.unbookedLate == 0 && a.spent == 0 && a.underWay == 0 && a.held == 0 && len(a.waiters) == 0 && !a.row.writePending()
 }
 
 // AssumeUnreachable has the account decide without the table until that answers:

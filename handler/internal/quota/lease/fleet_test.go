@@ -44,6 +44,8 @@ func (f fleet) name() string {
 		{f.Uneven, "uneven traffic"},
 		{f.Unknown, "an unknown number of instances"},
 		{f.Crash, "crashes"},
+		{f.Faults > 0, "faults"},
+		{f.Ceiling, "a ceiling"},
 		{f.Outage[1] > 0, "an outage"},
 	} {
 		if x.is {
@@ -88,6 +90,24 @@ func TestOverloadStaysWithinTheLimit(t *testing.T) {
 	} {
 		f.Load, f.Faults = 10, 1
 		f.check(t, func(x figures) bool { return x.worst <= 105+f.overrun() && x.mean <= 101 && x.mean >= 93 })
+	}
+}
+
+// What ends in a minute was reserved of its ceiling, whenever it began; what exceeds half
+// of the ceiling is taken off the next minute. Where the table loses requests and is slow,
+// who waited too long spends its share of a ceiling besides.
+func TestCeilingHoldsForWhateverEndsInAMinute(t *testing.T) {
+	for _, f := range []fleet{
+		{Instances: 1, Limit: 120_000},
+		{Instances: 5, Limit: 120_000},
+		{Instances: 20, Limit: 120_000},
+		{Instances: 20, Limit: 120_000, Crash: true},
+		{Instances: 20, Limit: 600_000},
+		{Instances: 20, Limit: 120_000, Faults: 1},
+		{Instances: 20, Limit: 120_000, Faults: 1, Crash: true},
+	} {
+		f.Load, f.Minutes, f.Ceiling = 40, 8, true
+		f.check(t, func(x figures) bool { return x.worst <= 104+25*f.Faults && x.mean <= 58 })
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 )
@@ -17,6 +18,10 @@ const recordVersion = 2
 // each is enough, because all uncertain writes of an instance were made against
 // one version: at most one of them landed, and it was its last.
 const maxWriters = 512
+
+// maxHolders is of how many instances a record says what they hold; others hand what they
+// have under way over to the next window themselves. A column has 32,000 characters.
+const maxHolders = 256
 
 // ErrInvalidRecord is a record that cannot be read, or that no writer writes.
 var ErrInvalidRecord = errors.New("invalid quota record")
@@ -34,6 +39,8 @@ type Record struct {
 	Spare   int64            `json:"p,omitempty"` // what the windows before left unspent: late bookings are taken from it first
 	Limit   int64            `json:"l,omitempty"` // the largest limit of those who wrote in Window; 0 = not known
 	Ops     map[string]int64 `json:"o,omitempty"` // each instance's last write, nonce to chunk; nonces sort by age
+	Held    map[string]int64 `json:"h,omitempty"` // of a ceiling: what each instance that wrote in Window then held for requests under way and later ones; part of Granted
+	Carried map[string]int64 `json:"c,omitempty"` // what those that have not written in Window held at the end of the one before; part of Granted
 }
 
 // Op is one write: a chunk leased, and spending booked. It is applied once,
@@ -43,6 +50,7 @@ type Op struct {
 	Nonce      string
 	Window     int64
 	Limit      int64 // of the writer
+	Held       int64 // of a ceiling: what the writer holds when this has landed
 	Chunk      int64 // leased for spending later
 	Booked     int64 // spent in Window already; negative returns
 	Spent      int64 // used in Window by requests that ended
@@ -63,9 +71,11 @@ func Parse(s string) (Record, error) {
 	if r.V < 1 || r.Window < 0 || !inRange(r.Granted) || !inRange(r.Debt) || !inRange(r.Spent) || !inRange(r.Owed) || !inRange(r.Early) || !inRange(r.Spare) || !inRange(r.Limit) || len(r.Ops) > 4*maxWriters {
 		return Record{}, ErrInvalidRecord
 	}
-	for _, chunk := range r.Ops {
-		if !inRange(chunk) {
-			return Record{}, ErrInvalidRecord
+	for _, amounts := range [...]map[string]int64{r.Ops, r.Held, r.Carried} {
+		for _, n := range amounts {
+			if !inRange(n) {
+				return Record{}, ErrInvalidRecord
+			}
 		}
 	}
 	return r, nil
@@ -90,8 +100,10 @@ func (r Record) Left(limit int64) int64 { return max(0, limit-r.Granted) }
 
 // RolledTo is the record at the beginning of a later window: what exceeded the
 // limit that was valid when it was spent is carried, what was left is held for late
-// bookings; windows in which nobody wrote had the whole limit left. An earlier
-// window changes nothing.
+// bookings; windows in which nobody wrote had the whole limit left. What instances hold
+// of a ceiling they hold in the next window too, until they write again: who does not in
+// the whole of it has crashed, and what it held counts as used. An earlier window changes
+// nothing.
 func (r Record) RolledTo(window, limit int64) Record {
 	if window <= r.Window {
 		return r
@@ -103,10 +115,46 @@ func (r Record) RolledTo(window, limit int64) Record {
 	if r.Window > 0 {
 		capacity = addSaturating(capacity, mulSaturating(limit, min(window-r.Window, 10)-1))
 	}
+	var carried int64
+	r.Carried, r.Held = r.Held, nil
+	if window > r.Window+1 {
+		r.Carried = nil
+	}
+	for _, n := range r.Carried {
+		carried = addSaturating(carried, n)
+	}
+	used := max(0, r.Granted-carried)
 	r.Window, r.Limit, r.Spent, r.Owed, r.Early, r.V = window, 0, 0, 0, 0, recordVersion
-	r.Spare = max(0, capacity-r.Granted)
-	r.Granted = max(0, r.Granted-capacity)
-	r.Debt = r.Granted
+	r.Spare = max(0, capacity-used)
+	r.Debt = max(0, used-capacity)
+	r.Granted = addSaturating(r.Debt, carried)
+	return r
+}
+
+// without is the record without what the writer held before Window, and that.
+func (r Record) without(writer string) (Record, int64) {
+	held := r.Carried[writer]
+	if held > 0 {
+		r.Carried = maps.Clone(r.Carried)
+		delete(r.Carried, writer)
+		r.Granted = max(0, r.Granted-held)
+	}
+	return r, held
+}
+
+// holding is the record in which the writer holds so much.
+func (r Record) holding(writer string, held int64) Record {
+	if held == r.Held[writer] || held > 0 && len(r.Held) >= maxHolders {
+		return r
+	}
+	r.Held = maps.Clone(r.Held)
+	if r.Held == nil {
+		r.Held = map[string]int64{}
+	}
+	r.Held[writer] = held
+	if held == 0 {
+		delete(r.Held, writer)
+	}
 	return r
 }
 
@@ -116,6 +164,10 @@ func (r Record) Applied(op Op) Record {
 	if r.V < recordVersion && r.Window > 0 { // nobody has counted
 		r.Spent, r.V = r.Granted, recordVersion
 	}
+	writer := writerOf(op.Nonce)
+	r, held := r.without(writer)
+	r = r.holding(writer, op.Held)
+	op.BookedLate = addSaturating(op.BookedLate, held)
 	spent := addSaturating(r.Spent-r.Owed, op.Spent)
 	r.Spent, r.Owed = Clamp(spent), Clamp(-spent)
 	late := max(op.BookedLate-r.Spare, min(0, op.BookedLate), -r.Debt)
@@ -127,7 +179,7 @@ func (r Record) Applied(op Op) Record {
 	r.Debt = min(r.Debt, r.Granted)
 	ops := make(map[string]int64, len(r.Ops)+1)
 	for nonce, chunk := range r.Ops {
-		if writerOf(nonce) != writerOf(op.Nonce) {
+		if writerOf(nonce) != writer {
 			ops[nonce] = chunk
 		}
 	}

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -138,6 +139,49 @@ func TestRecordHoldsTheLastWriteOfEachInstance(t *testing.T) {
 	}
 }
 
+// What instances hold at the end of a window is neither free nor spent in the next, until
+// they write: in whatever order they do, the sums are those of one instance.
+func TestRecordCarriesWhatIsHeld(t *testing.T) {
+	var r Record
+	for i, writer := range []string{"a", "b", "crashed"} {
+		r = r.RolledTo(10, 1000).Applied(Op{Nonce: r.nonce(writer, uint64(i)), Window: 10, Booked: 600, Held: 500})
+	}
+	r = r.RolledTo(11, 1000)
+	if r.Granted != 1500 || r.Debt != 0 || r.Spare != 700 {
+		t.Fatalf("the next window begins with %+v, want 1500 held and 300 used of the one before", r)
+	}
+	a := Op{Nonce: "0a-a-2", Window: 11, Booked: 400, BookedLate: -400, Held: 400} // 100 ended before the window did
+	b := Op{Nonce: "0b-b-2", Window: 11, BookedLate: 0}                            // all of it
+	for _, ops := range [][]Op{{a, b}, {b, a}} {
+		x := r
+		for _, op := range ops {
+			x = x.Applied(op)
+		}
+		if x.Granted != 900 || x.Spare != 100 || x.Debt != 0 || len(x.Carried) != 1 {
+			t.Errorf("%+v, want 400 and 500 held, and 900 used of the window before", x)
+		}
+		if x = x.RolledTo(12, 200); x.Granted != 400+300 || x.Debt != 300 || len(x.Carried) != 1 {
+			t.Errorf("%+v, want 400 held, and that what the crashed one held was used beyond the limit", x)
+		}
+		if x = x.RolledTo(14, 600); x.Granted != 0 {
+			t.Errorf("%+v, want nothing left of two windows before", x)
+		}
+	}
+}
+
+func TestRecordOfManyHoldersFitsAColumn(t *testing.T) {
+	r := Record{}.RolledTo(1, 1000)
+	for i := range 4 * maxHolders {
+		r = r.Applied(Op{Nonce: r.nonce(fmt.Sprintf("%08d", i), uint64(i)), Window: 1, Booked: 1, Held: 999_999})
+	}
+	for i := range 4 * maxHolders {
+		r = r.RolledTo(2, 1000).Applied(Op{Nonce: r.nonce(fmt.Sprintf("%08d", 4000+i), uint64(i)), Window: 2, Booked: 1, Held: 999_999})
+	}
+	if got := len(r.String()); len(r.Held) != maxHolders || len(r.Carried) != maxHolders || got > 32_000 {
+		t.Errorf("%d characters for %d and %d holders", got, len(r.Held), len(r.Carried))
+	}
+}
+
 func FuzzRecord(f *testing.F) {
 	f.Add(`{"v":1,"w":29,"g":5,"d":0,"o":{"00000001-a-1":5}}`, int64(3), int64(-9), int64(1<<62))
 	f.Add(`{"v":7,"w":29,"g":5,"d":0,"new":[1]}`, int64(-1), int64(1<<62), int64(0))
@@ -154,9 +198,9 @@ func FuzzRecord(f *testing.F) {
 		if err != nil || again.Granted != r.Granted || len(again.Ops) != len(r.Ops) {
 			t.Errorf("%q does not come back: %+v, %v", body, again, err)
 		}
-		op := Op{Nonce: r.nonce("z", 9), Chunk: Clamp(chunk), Booked: max(-MaxAmount, min(owed, MaxAmount)), BookedLate: Clamp(late)}
+		op := Op{Nonce: r.nonce("z", 9), Held: Clamp(chunk), Chunk: Clamp(chunk), Booked: max(-MaxAmount, min(owed, MaxAmount)), BookedLate: Clamp(late)}
 		for _, x := range []Record{r.Applied(op), r.RolledTo(r.Window+1, 1000).Applied(op), r.Applied(op).RolledTo(r.Window+3, 1<<59)} {
-			if !inRange(x.Granted) || !inRange(x.Debt) || !inRange(x.Spare) || x.Debt > x.Granted || x.Left(1000) < 0 {
+			if !inRange(x.Granted) || !inRange(x.Debt) || !inRange(x.Spare) || x.Debt > x.Granted || len(x.Held) > maxHolders && len(r.Held) <= maxHolders || x.Left(1000) < 0 {
 				t.Errorf("%q with %+v becomes %+v", body, op, x)
 			}
 		}

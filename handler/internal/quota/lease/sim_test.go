@@ -31,6 +31,7 @@ type fleet struct {
 	Quiet     time.Duration // no more traffic from here on; 0 = never
 	Uneven    bool          // a tenth of the instances gets most of the traffic
 	Unknown   bool          // the number of instances is unknown
+	Ceiling   bool          // answers begin around the edge of a minute, use all their estimate, and count when they end
 
 	Mutant string // how to break the protocol on purpose
 }
@@ -162,7 +163,7 @@ func (w *world) newNode(i int) *node {
 	n.slow = time.Duration(w.random.Float64() * float64(n.width))
 	w.seq++
 	n.account = &Account{
-		Config: LimitConfig{Limit: w.Limit, Period: w.Period, Shards: w.Shards},
+		Config: LimitConfig{Limit: w.Limit, Period: w.Period, Shards: w.Shards, Ceiling: w.Ceiling},
 		ID:     fmt.Sprintf("i%d.%d", i, w.seq), Jitter: w.random.Float64(),
 	}
 	w.after(w.upTo(500*time.Millisecond), n.poll)
@@ -191,6 +192,11 @@ func (n *node) moment() Moment {
 	return m
 }
 
+func (w *world) atTheEdge() bool {
+	second := w.start.Add(w.now).Second()
+	return second < 3 || second >= 57
+}
+
 // traffic is one instance's callers: Poisson, without end.
 func (w *world) traffic(i int) {
 	perSecond := w.Load * float64(w.Limit) / 60 / float64(w.Mean) / float64(w.Instances)
@@ -206,7 +212,9 @@ func (w *world) traffic(i int) {
 		if w.Quiet > 0 && w.now > w.Quiet {
 			return
 		}
-		w.arrive(w.nodes[i])
+		if !w.Ceiling || w.atTheEdge() {
+			w.arrive(w.nodes[i])
+		}
 		w.after(time.Duration(-math.Log(1-w.random.Float64())/perSecond*1e9), next)
 	}
 	w.after(time.Duration(-math.Log(1-w.random.Float64())/perSecond*1e9), next)
@@ -266,16 +274,27 @@ func (w *world) admit(n *node, estimate int64) {
 	if w.Over {
 		used = int64(float64(estimate) * (0.7 + 0.6*w.random.Float64()))
 	}
+	if w.Ceiling {
+		used = estimate
+	}
 	w.out.admitted++
-	w.out.actual[w.trueWindow()] += used
 	w.out.spent += used
+	if !w.Ceiling {
+		w.out.actual[w.trueWindow()] += used
+	}
 	w.out.during[w.trueWindow()]++
 	window := n.account.Window()
 	long := 200*time.Millisecond + w.upTo(800*time.Millisecond)
 	if w.random.IntN(20) == 0 {
 		long += w.upTo(20 * time.Second)
 	}
+	if w.Ceiling {
+		long = 3*time.Second + w.upTo(3*time.Second)
+	}
 	w.after(long, func() {
+		if w.Ceiling {
+			w.out.actual[w.trueWindow()] += used
+		}
 		if !n.crashed {
 			n.account.Settle(window, estimate, used, n.moment())
 			n.pump()

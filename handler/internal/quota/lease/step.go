@@ -105,7 +105,7 @@ func (a *Account) hasWork(m Moment) (want bool, at time.Time) {
 		a.credit = 0
 	}
 	switch {
-	case len(a.waiters) > 0 && a.waitingTotal() > a.credit, a.unbooked < 0, a.unbookedLate > 0 && a.unbooked == 0:
+	case len(a.waiters) > 0 && a.waitingTotal() > a.credit, a.unbooked < 0, a.unbookedLate > 0 && a.unbooked == 0, a.unclaimed() && a.unbooked == 0:
 		return true, time.Time{}
 	case a.unbooked > 0:
 		due := a.demand.unbookedSince.Add(bookDelay)
@@ -117,6 +117,8 @@ func (a *Account) hasWork(m Moment) (want bool, at time.Time) {
 	case a.spent != 0:
 		due := a.demand.last.Add(idleAfter)
 		return !m.At.Before(due), due
+	case a.held > 0:
+		return false, m.At.Add(a.Config.Period.Ends(m.Window).Sub(a.Config.Period.Begins(m.Window)) - m.WindowAge)
 	}
 	return false, time.Time{}
 }
@@ -158,11 +160,14 @@ func (a *Account) composeWrite(m Moment) (Op, bool) {
 	a.demand.update(m.At)
 	record := a.row.record.RolledTo(a.window, a.capacity())
 	op := Op{Window: a.window, Limit: a.capacity(), Booked: a.unbooked, BookedLate: a.unbookedLate, Spent: a.spent}
-	left := a.limit() - record.Applied(op).Granted
-	op.Chunk = a.chunk(left, m)
 	a.row.seq++
 	op.Nonce = record.nonce(a.ID, a.row.seq)
-	return op, op.Chunk > 0 || op.Booked != 0 || op.BookedLate > 0 || op.Spent != 0
+	left := a.limit() - record.Applied(op).Granted
+	op.Chunk = a.chunk(left, m)
+	if a.Config.Ceiling {
+		op.Held = addSaturating(a.underWay, addSaturating(a.credit, op.Chunk))
+	}
+	return op, op.Chunk > 0 || op.Booked != 0 || op.BookedLate > 0 || op.Spent != 0 || a.unclaimed()
 }
 
 // chunk is how much to lease: what the waiting requests lack and, when there is
@@ -283,6 +288,7 @@ func (a *Account) applyLanded(op Op) {
 		a.unbookedLate = addSaturating(a.unbookedLate, -op.Booked-op.Chunk)
 	}
 	a.unbookedLate = addSaturating(a.unbookedLate, -op.BookedLate)
+	a.held, a.heldWindow = op.Held, op.Window
 	if a.unbooked <= 0 && a.unbookedLate <= 0 {
 		a.demand.unbookedSince = time.Time{}
 	}
