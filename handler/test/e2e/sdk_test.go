@@ -18,15 +18,15 @@ import (
 )
 
 // node runs a script of testdata and decodes what it printed.
-func (r *rig) node(t *testing.T, script, form, which string) map[string]any {
+func (r *rig) node(t *testing.T, script string, args ...string) map[string]any {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "node", "testdata/"+script, r.host.URL, form, which)
+	cmd := exec.CommandContext(t.Context(), "node", append([]string{"testdata/" + script, r.host.URL}, args...)...)
 	cmd.Env = append(os.Environ(), "SPILLWAY_TOOLS="+tools(t))
 	out, err := cmd.Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			t.Fatalf("%s %s %s: %v\n%s", script, form, which, err, exit.Stderr)
+			t.Fatalf("%s %q: %v\n%s", script, args, err, exit.Stderr)
 		}
 		t.Fatal(err)
 	}
@@ -38,9 +38,9 @@ func (r *rig) node(t *testing.T, script, form, which string) map[string]any {
 }
 
 // openAIForNode runs one case of testdata/openai.mjs.
-func (r *rig) openAIForNode(t *testing.T, form, which string) map[string]any {
+func (r *rig) openAIForNode(t *testing.T, form, which string, key ...string) map[string]any {
 	t.Helper()
-	result, ok := r.node(t, "openai.mjs", form, which)[which].(map[string]any)
+	result, ok := r.node(t, "openai.mjs", append([]string{form, which}, key...)...)[which].(map[string]any)
 	if !ok {
 		t.Fatalf("openai.mjs %s %s printed no result", form, which)
 	}

@@ -1,15 +1,17 @@
 // Asks through Spillway with the unmodified openai package, in the form named
 // by the second argument, and prints what came of the cases named by the third,
-// divided by commas, as JSON: an object by case.
+// divided by commas, as JSON: an object by case. The fourth is the key.
 import { createRequire } from 'node:module';
 const require = createRequire(process.env.SPILLWAY_TOOLS + '/openai/package.json');
 const { OpenAI, AzureOpenAI } = require('openai');
 
-const [base, form, which] = process.argv.slice(2);
-const apiKey = process.env.KEY ?? 'any';
+const [base, form, which, key] = process.argv.slice(2);
+const apiKey = key ?? process.env.KEY ?? 'any';
+let attempts = 0;
+const counted = (...args) => (attempts++, fetch(...args));
 const client = form === 'azure'
-  ? new AzureOpenAI({ endpoint: base, apiKey, apiVersion: '2024-10-21' })
-  : new OpenAI({ baseURL: base + '/openai/v1', apiKey });
+  ? new AzureOpenAI({ endpoint: base, apiKey, apiVersion: '2024-10-21', fetch: counted })
+  : new OpenAI({ baseURL: base + '/openai/v1', apiKey, fetch: counted });
 
 const model = 'gpt-4o';
 const messages = [{ role: 'user', content: 'Hello' }];
@@ -71,6 +73,18 @@ const cases = {
       seen.error = e.constructor.name;
     }
     return seen;
+  },
+  limited: async () => {
+    for (let served = 0; ; served++) {
+      attempts = 0;
+      const began = Date.now();
+      try {
+        await ask({ max_tokens: 120 }, { maxRetries: 3 });
+        if (attempts > 1) return { served, attempts, ms: Date.now() - began };
+      } catch (e) {
+        return { served, attempts, error: e.constructor.name, status: e.status, code: e.code, message: e.message };
+      }
+    }
   },
   refused: async () => {
     try {
