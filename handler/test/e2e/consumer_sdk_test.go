@@ -33,7 +33,7 @@ func TestSDKsDoNotRetryWhenTheMonthIsUsedUp(t *testing.T) {
 }
 
 // When the minute is used up, an SDK waits until the next one, and its second attempt is
-// served.
+// served; the third, where the minute had only begun: SDKs wait for less than a minute.
 func TestSoakSDKsWaitForTheNextMinute(t *testing.T) {
 	soakOnly(t)
 	c := startConsumerFleet(t, 1, metered(
@@ -43,14 +43,14 @@ func TestSoakSDKsWaitForTheNextMinute(t *testing.T) {
 	for _, form := range []string{"openai", "azure"} {
 		got := c.openAIForNode(t, form, "limited", keyOf(form))
 		t.Logf("%s: %v", form, got)
-		if got["error"] != nil || got["attempts"] != 2.0 || time.Duration(got["ms"].(float64))*time.Millisecond > 61*time.Second {
-			t.Errorf("%s: %v, want a second attempt that is served within the minute", form, got)
+		if got["error"] != nil || got["attempts"].(float64) > 3 || time.Duration(got["ms"].(float64))*time.Millisecond > 65*time.Second {
+			t.Errorf("%s: %v, want an attempt that is served when the minute is over", form, got)
 		}
 	}
 	began := time.Now()
 	served, attempts, err := untilRetried(t, c, keyOf("golang"))
 	t.Logf("openai-go: %d attempts after %d served, %v", attempts, served, time.Since(began))
-	if err != nil || attempts != 2 || time.Since(began) > 65*time.Second {
+	if err != nil || attempts > 3 || time.Since(began) > 65*time.Second {
 		t.Errorf("openai-go: %d attempts after %d served in %v: %v", attempts, served, time.Since(began), err)
 	}
 }
