@@ -114,6 +114,9 @@ type pushJSON struct {
 
 func (v *versions) push(file, text string, dryRun bool) error {
 	next, err := v.cfg.WithDocument(file, text)
+	if err == nil {
+		err = configstore.Check(text)
+	}
 	if err != nil {
 		return err
 	}

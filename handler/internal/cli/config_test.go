@@ -2,10 +2,13 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"spillway/handler/internal/configstore"
 )
 
 // pool writes a variant of the environment's document into a file.
@@ -37,6 +40,10 @@ func testConfigVersions(t *testing.T, state string) {
 	const change = "+ backends[\"near\"].weight: 0\n"
 	if out := succeeds(t, "config", "push", drained, "--dry-run"); out != change+"version 1 would be the current one of func-a\n" {
 		t.Errorf("dry run: %s", out)
+	}
+	large := pool(t, `"backends"`, strings.Repeat(" ", configstore.MaxSize)+`"backends"`)
+	if _, _, err := spillway(t, "config", "push", large, "--dry-run"); !errors.Is(err, configstore.ErrTooLarge) {
+		t.Errorf("dry run of what the table cannot hold: %v", err)
 	}
 	if out := succeeds(t, "config", "push", drained); out != change+"version 1 is the current one of func-a\n" {
 		t.Errorf("push: %s", out)

@@ -82,14 +82,18 @@ func (f *replayFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	progress.end()
-	if f.html != "" {
-		if err := writeReport(f.html, report); err != nil {
-			return err
-		}
-		fmt.Fprintln(c.ErrOrStderr(), "the report is in "+f.html)
+	if err := f.print(c.OutOrStdout(), report); err != nil || f.html == "" {
+		return err
 	}
-	return f.print(c.OutOrStdout(), report)
+	if err := writeReport(f.html, report); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.ErrOrStderr(), "the report is in "+f.html)
+	return nil
 }
+
+// mostPrice is more than a unit costs for an hour in any currency.
+const mostPrice = 1_000_000
 
 func (f *replayFlags) check(c *cobra.Command, args []string) error {
 	switch {
@@ -99,8 +103,8 @@ func (f *replayFlags) check(c *cobra.Command, args []string) error {
 		return usageError(c, "name a log, or --synthetic traffic")
 	case f.sizing.Model != "" && len(f.configs) > 1:
 		return usageError(c, "--size tries sizes with one --config")
-	case f.price < 0 || f.instances < 1 || f.instances > 100 || f.maxWait < 0:
-		return usageError(c, "--ptu-price and --max-wait are not below 0, --instances is 1 to 100")
+	case !(f.price >= 0 && f.price <= mostPrice) || f.instances < 1 || f.instances > 100 || f.maxWait < 0:
+		return usageError(c, "--ptu-price is 0 to 1,000,000, --max-wait not below 0, --instances 1 to 100")
 	}
 	if err := replay.CheckColumns(f.columns); err != nil {
 		return usageError(c, "--columns: %w", err)

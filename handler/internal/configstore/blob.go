@@ -33,14 +33,22 @@ func isHash(text string) bool {
 
 func partName(n int) string { return fmt.Sprintf("part%02d", n) }
 
-// putBlob writes a row, whether it is there or not: so it is not deleted by a push
-// that saw it before.
-func (s *Store) putBlob(ctx context.Context, hash, text string) error {
+// Check reports whether the table can hold the document.
+func Check(text string) error {
 	if len(text) > MaxSize {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(text), MaxSize)
 	}
 	if !utf8.ValidString(text) {
 		return fmt.Errorf("%w: it is not UTF-8", tablestore.ErrRefused)
+	}
+	return nil
+}
+
+// putBlob writes a row, whether it is there or not: so it is not deleted by a push
+// that saw it before.
+func (s *Store) putBlob(ctx context.Context, hash, text string) error {
+	if err := Check(text); err != nil {
+		return err
 	}
 	columns := map[string]string{}
 	for n := 0; text != ""; n++ {

@@ -81,7 +81,7 @@ func (p *plot) line(class string, shares, values []float64) {
 // mark draws a vertical line with a name.
 func (p *plot) mark(share float64, name string, row int) {
 	anchor, dx := "start", 4.0
-	if share > .7 {
+	if share > .5 {
 		anchor, dx = "end", -4
 	}
 	fmt.Fprintf(p, `<line class="mark" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/><text class="name" x="%.1f" y="%d" text-anchor="%s">%s</text>`,
