@@ -30,7 +30,7 @@ func NewOutOfService(store tablestore.Store, instance, version string, started t
 			Name: configurationPart, Works: "instances with another configuration; this one answers every request with 503 config_invalid",
 			Fix: "correct the fault, or put back the document or setting of before; \"spillway validate\" checks them before they are used",
 		},
-		State: condition.Failing, Since: started, Why: truncate(strings.Join(faults, "; ")),
+		State: condition.Failing, Since: started, Why: truncate(strings.TrimSuffix(strings.Join(faults, " "), ".")),
 	}
 	return &OutOfService{store, trafficKey(instance), sharedTraffic{
 		Instance: instance, Started: started.UnixMilli(), Version: version, Config: "not valid",

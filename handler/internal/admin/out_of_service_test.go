@@ -51,7 +51,7 @@ func TestInvalidConfigurationIsShownByOthers(t *testing.T) {
 		t.Errorf("%+v, want %q", s.Headline, want)
 	}
 	if len(s.Conditions) != 1 || s.Conditions[0].Instance != "bad" || s.Conditions[0].Since.Unix() != now.Add(-time.Minute).Unix() ||
-		!strings.HasPrefix(s.Conditions[0].Why, "backends[0].endpoint: is missing; xxx") || len(s.Conditions[0].Why) > 400 {
+		!strings.HasPrefix(s.Conditions[0].Why, "backends[0].endpoint: is missing xxx") || len(s.Conditions[0].Why) > 400 {
 		t.Errorf("%+v", s.Conditions)
 	}
 	if e := o.timeline(now); len(e) != 1 || e[0].Kind != ConfigChanged {
