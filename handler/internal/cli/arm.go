@@ -51,9 +51,24 @@ func signedIn(ctx context.Context) (string, error) {
 	}
 	token, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{"https://management.azure.com/.default"}})
 	if err != nil {
-		return "", &failure{err, "nobody is signed in to Azure on this machine", "sign in with \"az login\""}
+		return "", &failure{err, "there is no token of who is signed in to Azure" + tokenProblem(err.Error()), "sign in with \"az login\"; on a machine that is not in Azure, AZURE_TOKEN_CREDENTIALS=dev asks for no managed identity before"}
 	}
 	return token.Token, nil
+}
+
+// tokenProblem is what the Azure CLI said, else what the credential said that was
+// asked last.
+func tokenProblem(text string) (problem string) {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if name, _, _ := strings.Cut(line, " "); strings.HasSuffix(strings.TrimSuffix(name, ":"), "Credential") && !strings.HasPrefix(line, "DefaultAzure") {
+			problem = ": " + line
+		}
+		if strings.HasPrefix(line, "AzureCLICredential") {
+			break
+		}
+	}
+	return problem
 }
 
 // appSettings finds the app by its name, in every subscription that the account

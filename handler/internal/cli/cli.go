@@ -151,6 +151,11 @@ func jsonFlag(c *cobra.Command, set *bool) {
 	c.Flags().BoolVar(set, "json", false, "print JSON")
 }
 
+// errCSVAndJSON is for commands that print either.
+func errCSVAndJSON(c *cobra.Command) error {
+	return usageError(c, "--csv and --json exclude each other")
+}
+
 func printJSON(out io.Writer, value any) error {
 	e := json.NewEncoder(out)
 	e.SetIndent("", "  ")

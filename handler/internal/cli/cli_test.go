@@ -100,6 +100,8 @@ func TestWrongUsageHasItsOwnExitCode(t *testing.T) {
 		{"usage", "--from", "yesterday"},
 		{"usage", "--from", "1h", "--to", "2h"},
 		{"usage", "x"},
+		{"usage", "--csv", "--json"},
+		{"replay", "--config", "x", "log", "--csv", "--json"},
 		{"import", "nothing", "x"},
 		{"import", "litellm"},
 		{"simulate", "--nonsense"},

@@ -1,13 +1,12 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -87,6 +86,9 @@ func (t *target) read() (map[string]string, error) {
 	if name == "" {
 		name = "default"
 	}
+	if strings.ContainsAny(name, `/\`) {
+		return nil, &failure{nil, fmt.Sprintf("%q is no name of a context", name), "write the name of a file in ~/.config/spillway, without its .env"}
+	}
 	folder, err := contextFolder()
 	if err != nil {
 		return nil, nil //nolint:nilerr // without a home there is no default context
@@ -102,22 +104,23 @@ func (t *target) read() (map[string]string, error) {
 	return parseContext(file, text)
 }
 
+var settingName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
 // parseContext reads lines of NAME=VALUE; empty ones and those that begin with #
 // say nothing.
 func parseContext(file string, text []byte) (map[string]string, error) {
-	settings := map[string]string{}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, 1<<20)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
+	settings, n := map[string]string{}, 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
 			continue
 		}
 		name, value, ok := strings.Cut(line, "=")
-		if name = strings.TrimSpace(name); !ok || name == "" {
+		if name = strings.TrimSpace(name); !ok || !settingName.MatchString(name) || strings.ContainsRune(value, 0) {
 			return nil, &failure{nil, fmt.Sprintf("%s:%d is no setting", file, n), "write NAME=VALUE, such as SPILLWAY_STATE__accountName=stspillway"}
 		}
 		settings[name] = strings.Trim(strings.TrimSpace(value), `"'`)
 	}
-	return settings, lines.Err()
+	return settings, nil
 }

@@ -32,7 +32,8 @@ const loggedLines = `{"time":"2026-11-21T12:00:00.250Z","level":"INFO","msg":"re
 
 func TestExplainARequestByItsLine(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "spillway.log")
-	if err := os.WriteFile(file, []byte(loggedLines), 0o600); err != nil {
+	long := "of another program: " + strings.Repeat("req_ONE ", 200_000) + "\n" // it has a length of its own
+	if err := os.WriteFile(file, []byte(long+loggedLines), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, _, err := spillway(t, "explain", "--request", "req_ONE", file)
@@ -265,7 +266,7 @@ func testContextsNameTheSettings(t *testing.T, state string) {
 	t.Setenv("SPILLWAY_CONFIG", "")
 	pool := filepath.Join(base, "pool.json")
 	text := "# production\nSPILLWAY_STATE = '" + state + "'\nSPILLWAY_CONFIG=@" + pool + "\n"
-	for file, content := range map[string]string{pool: document, filepath.Join(folder, "prod.env"): text, filepath.Join(folder, "bad.env"): "x\n"} {
+	for file, content := range map[string]string{pool: document, filepath.Join(folder, "prod.env"): text, filepath.Join(folder, "bad.env"): "x\n", filepath.Join(folder, "binary.env"): "# \xff\n\xff\x00=\x00\n"} {
 		if err := errors.Join(os.MkdirAll(folder, 0o700), os.WriteFile(file, []byte(content), 0o600)); err != nil {
 			t.Fatal(err)
 		}
@@ -273,7 +274,7 @@ func testContextsNameTheSettings(t *testing.T, state string) {
 	if _, _, err := spillway(t, "keys", "list"); exitCode(err) != 1 {
 		t.Errorf("without a context: %v", err)
 	}
-	for args, want := range map[string]string{"keys list --context absent": "absent.env", "keys list --context bad": "bad.env:1 is no setting"} {
+	for args, want := range map[string]string{"keys list --context absent": "absent.env", "keys list --context bad": "bad.env:1 is no setting", "keys list --context binary": "binary.env:2 is no setting", "keys list --context ../prod": "is no name of a context"} {
 		if _, _, err := spillway(t, strings.Fields(args)...); exitCode(err) != 1 || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "\nfix: ") {
 			t.Errorf("%s: %v", args, err)
 		}
@@ -345,5 +346,19 @@ func TestShareIsWhatTheBackendGets(t *testing.T) {
 	drained := fleet.SlotState{Record: health.Record{Override: health.OperatorOverride{Drained: true}}}
 	if got := sharePercent(&drained); got != 0 {
 		t.Errorf("a drained backend gets %d %%", got)
+	}
+}
+
+// What the Azure CLI said is the problem, or what stopped the search before it.
+func TestTokenProblemIsWhatTheLastCredentialSaid(t *testing.T) {
+	const chain = "DefaultAzureCredential: failed to acquire a token.\nAttempted credentials:\n\tEnvironmentCredential: missing environment variable AZURE_TENANT_ID\n"
+	for want, text := range map[string]string{
+		": AzureCLICredential: ERROR: Please run az login":   chain + "\tAzureCLICredential: ERROR: Please run az login\n\tAzureDeveloperCLICredential: azd is not installed\n",
+		": ManagedIdentityCredential authentication failed.": chain + "\tManagedIdentityCredential authentication failed.\n\t\tRESPONSE 403: 403 Forbidden\n",
+		"": "context canceled",
+	} {
+		if got := tokenProblem(text); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

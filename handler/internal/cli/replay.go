@@ -60,7 +60,6 @@ func replayCommand() *cobra.Command {
 	flags.BoolVar(&f.csv, "csv", false, "print CSV: the sizes with --size, else a row for each configuration and backend")
 	flags.BoolVar(&f.quiet, "quiet", false, "show no progress")
 	jsonFlag(c, &f.json)
-	c.MarkFlagsMutuallyExclusive("csv", "json")
 	return c
 }
 
@@ -99,6 +98,8 @@ func (f *replayFlags) check(c *cobra.Command, args []string) error {
 	switch {
 	case len(f.configs) == 0:
 		return usageError(c, "--config is missing: name a pool document to replay with")
+	case f.csv && f.json:
+		return errCSVAndJSON(c)
 	case (len(args) > 0) == (f.synthetic != ""):
 		return usageError(c, "name a log, or --synthetic traffic")
 	case f.sizing.Model != "" && len(f.configs) > 1:

@@ -101,26 +101,43 @@ func findLine(id string, files []string, in io.Reader) ([]byte, error) {
 	}
 }
 
+// longestLine is the most of a line that is read: those of this program are shorter.
+const longestLine = 64 << 10
+
 // scanLines returns the line of the request; nil = there is none. What stands
-// before the object, as some collectors write, is skipped.
+// before the object, as some collectors write, is skipped, and so are longer lines,
+// which other programs wrote.
 func scanLines(id string, from io.Reader) ([]byte, error) {
-	lines := bufio.NewScanner(from)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		line := lines.Bytes()
-		if !bytes.Contains(line, []byte(id)) {
-			continue
+	lines := bufio.NewReaderSize(from, longestLine)
+	for {
+		line, err := lines.ReadSlice('\n')
+		for errors.Is(err, bufio.ErrBufferFull) {
+			line = nil
+			_, err = lines.ReadSlice('\n')
 		}
-		line = line[max(bytes.IndexByte(line, '{'), 0):]
-		var r loggedRequest
-		if json.Unmarshal(line, &r) == nil && r.ID == id && r.Message == "request" {
-			return bytes.Clone(line), nil
+		if found := lineOf(id, line); found != nil {
+			return found, nil
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil, nil
+		case err != nil:
+			return nil, &failure{err, "the log lines cannot be read: " + err.Error(), "name a file of log lines, or pipe them in"}
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read log lines: %w", err)
+}
+
+// lineOf is the object in the line, if it is of that request.
+func lineOf(id string, line []byte) []byte {
+	if !bytes.Contains(line, []byte(id)) {
+		return nil
 	}
-	return nil, nil
+	line = bytes.TrimSpace(line[max(bytes.IndexByte(line, '{'), 0):])
+	var r loggedRequest
+	if json.Unmarshal(line, &r) != nil || r.ID != id || r.Message != "request" {
+		return nil
+	}
+	return bytes.Clone(line)
 }
 
 func (r *loggedRequest) print(out io.Writer) {

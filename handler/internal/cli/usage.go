@@ -49,7 +49,6 @@ func usageCommand() *cobra.Command {
 	c.Flags().StringVar(&f.by, "by", "consumer,model", "what to group by, separated by commas: one of hour, day and month; consumer, caller, model, backend, tier")
 	c.Flags().BoolVar(&f.csv, "csv", false, "print CSV")
 	jsonFlag(c, &f.json)
-	c.MarkFlagsMutuallyExclusive("csv", "json")
 	return withTarget(c)
 }
 
@@ -79,6 +78,9 @@ func (f *usageFlags) run(c *cobra.Command, q *usageQuery) error {
 }
 
 func (f *usageFlags) query(c *cobra.Command, now time.Time) (usageQuery, error) {
+	if f.csv && f.json {
+		return usageQuery{}, errCSVAndJSON(c)
+	}
 	q := usageQuery{from: time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC), to: now}
 	for _, end := range []struct {
 		flag, text string

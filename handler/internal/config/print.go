@@ -70,7 +70,7 @@ func (s *Settings) print(p *printer) {
 	p.line("timeouts", "first token %v, response %v, commit after %v, heartbeat %v, longest wait %v",
 		jsondoc.Duration(s.FirstTokenTimeout), jsondoc.Duration(s.ResponseTimeout), jsondoc.Duration(s.CommitAfter), jsondoc.Duration(s.Heartbeat), jsondoc.Duration(s.MaxWait))
 	p.line("limits", "bodies up to %d bytes, memory %s", s.MaxBody, pick(s.MemoryLimit > 0, fmt.Sprintf("%d bytes", s.MemoryLimit), "by the instance"))
-	p.line("telling", "log level %s%s%s%s", strings.ToLower(s.LogLevel.String()),
+	p.line("telemetry", "log level %s%s%s%s", strings.ToLower(s.LogLevel.String()),
 		pick(s.Expose, ", backends exposed to callers", ""), pick(s.Transcripts != "", ", transcripts in "+s.Transcripts, ""), pick(s.OTLP != "", ", telemetry to "+s.OTLP, ""))
 }
 
