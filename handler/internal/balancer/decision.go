@@ -36,9 +36,9 @@ type Load interface {
 }
 
 // Decide orders the backends, best first: groups by ascending priority, each
-// ordered by the strategy and by affinity, behind a backend whose probe this
-// instance holds. Recovering backends that drew no share follow, then those that
-// were skipped. dst is reused when it is large enough.
+// ordered by the strategy and by affinity; within a group a backend whose probe this
+// instance holds is first. Recovering backends of which this request is not among the
+// share that they take follow, then those that were skipped. dst is reused when it is large enough.
 func (p *Pool) Decide(q *Query, s *health.Snapshot, dst []Candidate) Decision {
 	candidates := slices.Grow(dst[:0], len(p.Backends))
 	sorted := true // mostly they are: all are eligible, and listed by priority
@@ -80,7 +80,7 @@ func (b *Backend) evaluate(q *Query, s *health.Snapshot) Candidate {
 		if h.Drained {
 			c.Reason = health.SkipDrained
 		}
-	case b.Weight <= 0 && q.PinnedTo == "": // a drained backend still serves what only it holds
+	case b.Weight <= 0 && q.PinnedTo == "": // what only it holds, it serves
 		c.Reason = ZeroWeight
 	default:
 		throttle := h.ThrottleOf(q.Model)
@@ -133,7 +133,8 @@ func probesFirst(group []Candidate) {
 	})
 }
 
-// tier is 0 for eligible candidates, 1 for recovering ones, 2 for those skipped.
+// tier sorts candidates before their priority does: what may be tried, what is tried last,
+// what is skipped.
 func tier(c *Candidate) int {
 	if c.Reason == health.NotSkipped {
 		return 0
@@ -153,7 +154,7 @@ func groupLength(candidates []Candidate) int {
 	return n
 }
 
-// Reasons other than health to skip a candidate.
+// Reasons of this package to skip a candidate, or to try it last.
 const (
 	OutsideGeographies   health.SkipReason = "outside the consumer's geographies"
 	ReservedPriority     health.SkipReason = "priority group reserved for other consumers"
@@ -167,13 +168,13 @@ const (
 // Candidate is a backend with the reason for its place.
 type Candidate struct {
 	Backend *Backend
-	Reason  health.SkipReason // "" = eligible
+	Reason  health.SkipReason // "" = none: it is tried in its place
 	Until   time.Time         // when the reason ends; zero = unknown or never
 	// CircuitOnly is that its circuit alone keeps it out: it is neither drained nor
 	// throttled, and may be tried when no other backend is left.
 	CircuitOnly bool
 	Cause       string // of a circuit that keeps it out, for people: "503", "401"
-	Own         bool   // that circuit binds this instance alone
+	Own         bool   // that circuit is this instance's own, and binds no other
 
 	rank  float64 // within its group, lowest first
 	probe bool    // its probe is this instance's

@@ -24,7 +24,7 @@ const (
 	LowestLatency                 // by weight among those about as fast as the fastest
 )
 
-// Backend is one deployment of the model at one resource.
+// Backend is a backend as the pool of one model has it: with its deployment, and its slot.
 type Backend struct {
 	Name        string
 	Index       int         // of its resource in the pool document
@@ -33,10 +33,10 @@ type Backend struct {
 	Region      string
 	Geography   string
 	Priority    int // lower is tried first; priorityIn is applied
-	Weight      int // within its priority group; 0 = drained
+	Weight      int // within its priority group; 0 = no new requests, only what it alone holds
 	Provisioned bool
 	Stateful    bool         // holds the files, batches and other stored objects of its model
-	Adopt       string       // the consumer that owns what it holds and nobody is known to have made; "" = none
+	Adopt       string       // the consumer to whom belong stored objects of which no maker is known; "" = nobody
 	OpenAI      bool         // an OpenAI-compatible base URL, not an Azure OpenAI resource
 	Price       *usage.Price // of this deployment; nil = the pool's
 }
@@ -68,7 +68,7 @@ type Pool struct {
 	Affinity           Affinity
 	Fallbacks          []string
 	FilteredFallBack   bool          // what the content filter refuses is tried at the fallbacks
-	FirstToken         time.Duration // 0 = SPILLWAY_FIRST_TOKEN_TIMEOUT
+	FirstToken         time.Duration // the longest wait for it; 0 = SPILLWAY_FIRST_TOKEN_TIMEOUT
 	Attempts           int           // how many backends one request tries at most; 0 = all of them
 	Hedge              Hedge
 	Price              usage.Price // unless the backend has its own

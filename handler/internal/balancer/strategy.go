@@ -35,8 +35,8 @@ func (p *Pool) arrange(group []Candidate, q *Query, best bool) {
 func weightOf(b *Backend) float64 { return float64(max(b.Weight, 1)) }
 
 // byRank orders the group. The ranks, which are not negative, are sorted apart from the
-// candidates, which are large: as the numbers that their bits are, with the place of the
-// candidate in the last bits, where it changes no order that matters.
+// candidates, which are large: as uint64 bit patterns, which sort alike, with the index of
+// the candidate in the lowest bits.
 func byRank(group []Candidate) {
 	var few [64]uint64
 	ranks, mask := few[:0], uint64(1)<<bits.Len(uint(len(group)))-1
