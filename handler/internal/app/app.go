@@ -88,7 +88,7 @@ func New(cfg *config.Config, source *configSource, version string, log *slog.Log
 	issued, keyRunners := newIssuedKeys(cfg, state)
 	a := &App{
 		config: cfg, version: version, log: log, source: source, obs: obs, state: state, slots: slots, load: proxy.NewLoad(len(cfg.Slots)),
-		queue: &proxy.WaitQueue{Capacity: waitSlots}, meter: metering.New(state.quotas, nil, state.quotas.store), issued: issued, verifier: verifier, draining: new(atomic.Bool),
+		queue: &proxy.WaitQueue{Capacity: proxy.MostWaiting}, meter: metering.New(state.quotas, nil, state.quotas.store), issued: issued, verifier: verifier, draining: new(atomic.Bool),
 		begun:  make(chan *api.Server, 1),
 		memory: memoryLimit(cfg.Settings.MemoryLimit),
 	}
@@ -137,10 +137,6 @@ func (a *App) corrected(x *api.RequestRecord) {
 	a.state.usage.RequestDone(x)
 	a.log.Info("usage of a background response was recorded after its request", "request_id", x.ID)
 }
-
-// waitSlots is how many requests may wait for a throttled pool at once: each
-// holds its body in memory.
-const waitSlots = 1000
 
 // newProxy selects a backend for each request and fails over.
 func (a *App) newProxy(cfg *config.Config, client *backend.Client) *proxy.Proxy {

@@ -131,13 +131,9 @@ func (f *replayFlags) scenarios(c *cobra.Command) ([]*replay.Scenario, error) {
 		if err != nil {
 			return nil, err
 		}
-		wait := f.maxWait
-		if wait == 0 {
-			wait = -1
-		}
 		all[i] = &replay.Scenario{
 			Name: strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)), Config: cfg, Capacity: replay.Capacities{}, Units: units,
-			Instances: f.instances, MaxWait: wait, PTUPrice: f.price, Seed: f.seed,
+			Instances: f.instances, MaxWait: f.maxWait, PTUPrice: f.price, Seed: f.seed,
 		}
 	}
 	return all, f.capacity(c, all)

@@ -8,6 +8,10 @@ import (
 	"spillway/handler/internal/consumer"
 )
 
+// MostWaiting is how many requests of an instance may wait at once: each holds its body in
+// memory.
+const MostWaiting = 1000
+
 // WaitQueue holds requests that wait: for a throttled pool to reopen
 // (SPILLWAY_MAX_WAIT), for the trial of another request, or for a stored object to
 // become visible. When its seats are taken, interactive requests take those of batch

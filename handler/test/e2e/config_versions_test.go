@@ -66,8 +66,8 @@ func (f *fleet) adopted(status string, version int, members ...*member) {
 }
 
 // adoption is how long each instance took to adopt a version after the desk wrote it,
-// which is bounded as all of the shared state (docs/shared-state.md#bounds): by 1.2
-// refreshes and one exchange, which takes a second at most.
+// which is bounded (docs/shared-state.md#versions-of-the-configuration): by 1.2
+// refreshes and two exchanges, which have a second.
 func (f *fleet) adoption(version int) {
 	f.t.Helper()
 	wrote := time.Unix(0, f.desk.wrote.Load())

@@ -97,11 +97,7 @@ func (r *recording) replay(t *testing.T, load *traffic, d time.Duration) {
 			t.Fatal(err)
 		}
 	}
-	wait := r.maxWait
-	if wait == 0 {
-		wait = -1
-	}
-	o, err := replay.Run(t.Context(), l, &replay.Scenario{Name: r.name, Config: cfg, Capacity: capacities, Instances: recordingMembers, MaxWait: wait, Seed: 1})
+	o, err := replay.Run(t.Context(), l, &replay.Scenario{Name: r.name, Config: cfg, Capacity: capacities, Instances: recordingMembers, MaxWait: r.maxWait, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

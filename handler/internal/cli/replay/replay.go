@@ -22,7 +22,7 @@ type Scenario struct {
 	Capacity  Capacities
 	Units     Throughputs   // what a provisioned unit of a model does; nil = the table
 	Instances int           // 0 = 1
-	MaxWait   time.Duration // SPILLWAY_MAX_WAIT; < 0 = none
+	MaxWait   time.Duration // SPILLWAY_MAX_WAIT; 0 = none
 	PTUPrice  float64       // of one unit for an hour, in the currency of the prices
 	Seed      uint64
 	Times     *Latency // how long answers take; nil = what the log says
@@ -30,9 +30,6 @@ type Scenario struct {
 	// Progress is called now and then with how many requests have arrived; nil = it is not.
 	Progress func(arrived int)
 }
-
-// defaultMaxWait is that of SPILLWAY_MAX_WAIT.
-const defaultMaxWait = 2 * time.Second
 
 // lead is how long before the first request the instances start: they know the clock of
 // the table by then.

@@ -155,12 +155,12 @@ func TestWaitsForAPoolThatReopensSoon(t *testing.T) {
 	text := strings.Replace(pool, `,
     {"name": "payg", "endpoint": "https://b.openai.azure.com", "priority": 2, "deployments": ["gpt-4o"]}`, "", 1)
 	l := steady(10, time.Second)
-	o := replayed(t, l, Scenario{Config: parsed(t, text), Capacity: capacities(t, "ptu=18000tpm")})
+	o := replayed(t, l, Scenario{Config: parsed(t, text), Capacity: capacities(t, "ptu=18000tpm"), MaxWait: 2 * time.Second})
 	if o.Served != 10 {
 		t.Errorf("served %d: %v", o.Served, o.RefusedFor)
 	}
-	waiting := replayed(t, l, Scenario{Config: parsed(t, text), Capacity: capacities(t, "ptu=6000tpm")})
-	none := replayed(t, l, Scenario{Config: parsed(t, text), Capacity: capacities(t, "ptu=6000tpm"), MaxWait: -1})
+	waiting := replayed(t, l, Scenario{Config: parsed(t, text), Capacity: capacities(t, "ptu=6000tpm"), MaxWait: 2 * time.Second})
+	none := replayed(t, l, Scenario{Config: parsed(t, text), Capacity: capacities(t, "ptu=6000tpm")})
 	if waiting.Waited == 0 || waiting.WaitTime == 0 || none.Waited != 0 || waiting.Served <= none.Served {
 		t.Errorf("with waits: served %d, waited %d for %v ms; without: %d and %d", waiting.Served, waiting.Waited, waiting.WaitTime, none.Served, none.Waited)
 	}

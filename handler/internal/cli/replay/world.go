@@ -148,9 +148,6 @@ type instance struct {
 	env   proxy.Environment
 }
 
-// mostSeats bounds how many requests of one instance wait at once, as the program does.
-const mostSeats = 1000
-
 // responseTimeout is SPILLWAY_RESPONSE_TIMEOUT.
 const responseTimeout = 220 * time.Second
 
@@ -168,14 +165,10 @@ func (w *world) startInstance() {
 		Store: &w.store, Slots: cfg.Slots, Identities: cfg.Identities, Instance: fmt.Sprintf("replay-%d", len(w.instances)), Breakers: cfg.Breakers, Throttles: cfg.Throttles,
 		Usual: tracker.Usual, Environment: fleet.Environment{Now: w.time, Wall: w.time, Rand: w.random.Int64N, Pacer: i.pacer},
 	})
-	wait := s.MaxWait
-	if wait == 0 {
-		wait = defaultMaxWait
-	}
 	i.env = proxy.Environment{
 		Health: i, Latency: tracker, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: &proxy.RoundRobin{Start: w.random.Uint64()}, Hedges: new(proxy.Hedges),
-		Trials: new(proxy.Trials), Queue: &proxy.WaitQueue{Capacity: mostSeats}, Operations: new(proxy.OperationCircuits), Rand: w.random.Float64,
-		MaxWait: max(wait, 0), ResponseTimeout: responseTimeout,
+		Trials: new(proxy.Trials), Queue: &proxy.WaitQueue{Capacity: proxy.MostWaiting}, Operations: new(proxy.OperationCircuits), Rand: w.random.Float64,
+		MaxWait: s.MaxWait, ResponseTimeout: responseTimeout,
 	}
 	w.instances = append(w.instances, i)
 	i.Snapshot()
