@@ -88,19 +88,18 @@ func (f *ChangeFeed) Run(ctx context.Context) {
 func (f *ChangeFeed) Read(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	started, columns, rows := f.now(), map[string]string{}, f.rows()
-	for i := range rows {
-		sent := f.now()
-		row, reply, err := f.Store.Get(ctx, Partition, strconv.Itoa(i))
-		f.failed.Store(err != nil && !errors.Is(err, tablestore.ErrNotFound))
-		if f.failed.Load() {
-			return false
-		}
-		if f.OnReply != nil {
-			f.OnReply(reply, sent, f.now())
-		}
+	started, columns, count := f.now(), map[string]string{}, f.rows()
+	rows, reply, err := f.readRows(ctx, count)
+	f.failed.Store(err != nil)
+	if err != nil {
+		return false
+	}
+	if f.OnReply != nil {
+		f.OnReply(reply, started, f.now())
+	}
+	for _, row := range rows {
 		for column, text := range row.Columns {
-			if rowOf(column, rows) == i { // else it is from a time with more rows, or fewer
+			if row.Key == strconv.Itoa(rowOf(column, count)) { // else it is from a time with more rows, or fewer
 				columns[column] = text
 			}
 		}
@@ -112,6 +111,19 @@ func (f *ChangeFeed) Read(ctx context.Context) bool {
 		onRead(columns, started)
 	}
 	return true
+}
+
+// readRows reads all rows in one exchange: thousands of limits have more rows than could
+// be read one after the other within a refresh.
+func (f *ChangeFeed) readRows(ctx context.Context, count int) ([]tablestore.Row, tablestore.Response, error) {
+	if count > 1 {
+		return f.Store.List(ctx, Partition, "", "")
+	}
+	row, reply, err := f.Store.Get(ctx, Partition, "0")
+	if errors.Is(err, tablestore.ErrNotFound) {
+		return nil, reply, nil
+	}
+	return []tablestore.Row{row}, reply, err
 }
 
 // idle reports whether there has been no traffic for a while.

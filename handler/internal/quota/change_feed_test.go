@@ -41,6 +41,29 @@ func TestFeedIsReadOncePerRefreshWithTraffic(t *testing.T) {
 	})
 }
 
+// The limits of 10,000 consumers have 150 rows, which are read within a refresh.
+func TestFeedOfManyRowsIsReadInOneExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &counting{Store: new(memory.Store), slow: 5 * time.Millisecond}
+		feed := &ChangeFeed{Store: store, Rows: 150}
+		var got map[string]string
+		feed.Subscribe(func(columns map[string]string, _ time.Time) { got = columns })
+		const entries = 500
+		for i := range entries {
+			if err := feed.Publish(t.Context(), fmt.Sprint("q_", i), "{}"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, _ := store.count()
+		if !feed.Read(t.Context()) || len(got) != entries {
+			t.Errorf("%d entries were read, want %d", len(got), entries)
+		}
+		if after, _ := store.count(); after-before != 1 {
+			t.Errorf("%d exchanges, want one", after-before)
+		}
+	})
+}
+
 func TestFeedOfManyConsumersFitsIntoEntities(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(midMonth)

@@ -42,6 +42,13 @@ func (c *counting) record(ctx context.Context, partition string) error {
 	return nil
 }
 
+func (c *counting) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
+	if err := c.record(ctx, partition); err != nil {
+		return nil, tablestore.Response{}, err
+	}
+	return c.Store.List(ctx, partition, from, to)
+}
+
 func (c *counting) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	if err := c.record(ctx, partition); err != nil {
 		return tablestore.Row{}, tablestore.Response{}, err
