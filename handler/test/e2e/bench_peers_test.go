@@ -84,7 +84,7 @@ http {
 
 const haproxyConfig = `
 global
-  maxconn 16384
+  maxconn 4096
 defaults
   mode http
   option http-no-delay

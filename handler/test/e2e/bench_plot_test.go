@@ -77,9 +77,19 @@ func newPlane(f *figure) *plane {
 		}
 	}
 	p.factors = p.first > 0 && p.last >= 20*p.first
-	step := math.Pow(10, math.Floor(math.Log10(math.Max(p.top, 1e-9))))
-	p.top = math.Ceil(p.top/step*2) / 2 * step
+	p.top = 4 * niceStep(math.Max(p.top, 1e-9)/4)
 	return p
+}
+
+// niceStep is the least of 1, 2, 2.5, 3, 4, 5 and 10 times a power of ten that is not below.
+func niceStep(value float64) float64 {
+	power := math.Pow(10, math.Floor(math.Log10(value)))
+	for _, times := range []float64{1, 2, 2.5, 3, 4, 5} {
+		if value <= times*power {
+			return times * power
+		}
+	}
+	return 10 * power
 }
 
 func (p *plane) x(at float64) float64 {
