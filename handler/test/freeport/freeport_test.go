@@ -35,3 +35,15 @@ func TestPortInUseIsPassedOver(t *testing.T) {
 		t.Errorf("%d, %v: want another port than %d", again, err, port)
 	}
 }
+
+// A port that another process has taken is not free, also while nobody listens on it.
+func TestPortOfAnotherProcessIsPassedOver(t *testing.T) {
+	port, err := Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.Store(uint32(port - first - 1)) // as a process that begins there
+	if again, err := Take(); err != nil || again == port {
+		t.Errorf("%d, %v: want another port than %d", again, err, port)
+	}
+}
