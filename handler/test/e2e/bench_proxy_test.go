@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -158,9 +159,11 @@ func launch(tb testing.TB, cmd *exec.Cmd, address string) *contender {
 	return nil
 }
 
-// stop ends the process.
+// stop ends the process, and its workers, which would outlive it.
 func (c *contender) stop() {
-	_ = c.command.Process.Kill()
+	for _, pid := range c.processes() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 	_ = c.command.Wait()
 }
 
