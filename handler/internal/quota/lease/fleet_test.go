@@ -310,3 +310,26 @@ func TestRefusalWithoutTheTableAsksItAgain(t *testing.T) {
 		t.Errorf("decision %v when the table is back", d)
 	}
 }
+
+// Without the table each instance lets requests through a ceiling one at a time, however
+// small its share is; while the table only is late, none that are larger than its share.
+func TestCeilingWithoutTheTable(t *testing.T) {
+	for i := range 20 {
+		a := &Account{Config: LimitConfig{Limit: 120_000, Ceiling: true}, ID: "a", Jitter: float64(i) / 20}
+		m := Moment{At: began, Window: Minute.Index(began), LatestWindow: Minute.Index(began), Instances: 20}
+		d, ticket := a.Reserve(16_000, m)
+		if d != Pending || a.Expire(ticket, m) != Undecided {
+			t.Fatalf("instance %d: granted while the table is late", i)
+		}
+		a.AssumeUnreachable()
+		for range 10 {
+			if d, _ := a.Reserve(16_000, m); d != Granted {
+				t.Fatalf("instance %d: %v without the table", i, d)
+			}
+			if d, _ := a.Reserve(16_000, m); d != Denied {
+				t.Fatalf("instance %d: %v for a second request at the same time", i, d)
+			}
+			a.Settle(m.Window, 16_000, 500, m)
+		}
+	}
+}

@@ -254,12 +254,15 @@ type offlineShare struct {
 // (docs/quotas.md#when-the-table-is-away): each instance may spend its even
 // part of what was last known to be left, or of a whole window when nothing is
 // known of this one; of a month, of a hundredth of it. When the part is smaller
-// than a request, that many instances are drawn which may serve one.
+// than a request, that many instances are drawn which may serve one. Below a ceiling
+// nobody is drawn, but while the table is unreachable each may serve one at a time: what
+// is expected of it has a limit besides.
 func (a *Account) spendOffline(n int64, m Moment) Decision {
 	if a.offline.share == 0 {
 		a.offline.share = a.drawShare(m)
 	}
-	if addSaturating(a.offline.spent, n-a.credit) > a.offline.share {
+	alone := a.Config.Ceiling && a.underWay == 0 && a.row.unreachable(m.At)
+	if !alone && addSaturating(a.offline.spent, n-a.credit) > a.offline.share {
 		a.reread = true // the table may be back, and nothing else asks it
 		if a.Config.Period == Month && (!a.hasRead() || !a.readShort(n)) {
 			return Undecided
@@ -292,7 +295,7 @@ func (a *Account) drawShare(m Moment) int64 {
 		left = min(left, a.Config.Limit/100)
 	}
 	share := left / int64(max(m.Instances, a.instances(m)*a.shards()))
-	if share >= a.demand.largest {
+	if share >= a.demand.largest || a.Config.Ceiling && share > 0 {
 		return share
 	}
 	chance := float64(share) / float64(max(1, a.demand.largest))
