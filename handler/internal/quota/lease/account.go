@@ -21,6 +21,7 @@ type Account struct {
 	underWay     int64 // reserved by requests that have not ended; it moves to the next minute with them
 	held         int64 // what the row says that this instance holds of a ceiling
 	heldWindow   int64 // the window in which it wrote that
+	leaving      bool  // nothing is to be held for later requests
 	waiters      []waiter
 	lastID       int
 
@@ -205,8 +206,11 @@ func (a *Account) carryUnderWay(m Moment) {
 	a.demand.markUnbooked(m.At)
 }
 
-// unclaimed reports whether the row carries what this instance held before the window.
-func (a *Account) unclaimed() bool { return a.held > 0 && a.heldWindow < a.window }
+// holdsTooMuch reports whether the row says that this instance holds what it held before
+// the window, or what it needs no more.
+func (a *Account) holdsTooMuch() bool {
+	return a.held > 0 && a.heldWindow < a.window || a.leaving && a.held > a.underWay
+}
 
 // Resize changes what a request under way, reserved in that window, has reserved.
 func (a *Account) Resize(window, from, to int64, m Moment) {
@@ -273,7 +277,7 @@ func (a *Account) AssumeUnreachable() { a.row.failures = max(2, a.row.failures) 
 func (a *Account) Release(m Moment) {
 	a.rollWindow(m)
 	a.unbooked = addSaturating(a.unbooked, -a.credit)
-	a.credit = 0
+	a.credit, a.leaving = 0, true
 }
 
 // GiveBack returns so much credit of that window, if there is as much: no request of this

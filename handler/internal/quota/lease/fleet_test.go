@@ -333,3 +333,22 @@ func TestCeilingWithoutTheTable(t *testing.T) {
 		}
 	}
 }
+
+// An instance that stops leaves nothing behind that the next minute would begin with.
+func TestStoppedInstanceHoldsNothingOfACeiling(t *testing.T) {
+	for _, used := range []int64{500, 16_000} {
+		r := newRig(t, 120_000)
+		r.a.Config.Ceiling = true
+		r.reserve(16_000)
+		r.exchangeAll()
+		r.a.Settle(r.a.Window(), 16_000, used, r.moment())
+		if next := r.record().RolledTo(r.a.Window()+1, 60_000); next.Granted < 16_000 {
+			t.Errorf("while it runs, the next minute begins with %+v", next)
+		}
+		r.a.Release(r.moment())
+		r.exchangeAll()
+		if next := r.record().RolledTo(r.a.Window()+1, 60_000); next.Granted != 0 || r.record().Granted != used {
+			t.Errorf("the next minute begins with %+v, after %d used", next, r.record().Granted)
+		}
+	}
+}

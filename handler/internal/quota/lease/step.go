@@ -105,7 +105,7 @@ func (a *Account) hasWork(m Moment) (want bool, at time.Time) {
 		a.credit = 0
 	}
 	switch {
-	case len(a.waiters) > 0 && a.waitingTotal() > a.credit, a.unbooked < 0, a.unbookedLate > 0 && a.unbooked == 0, a.unclaimed() && a.unbooked == 0:
+	case len(a.waiters) > 0 && a.waitingTotal() > a.credit, a.unbooked < 0, a.unbookedLate > 0 && a.unbooked == 0, a.holdsTooMuch() && a.unbooked == 0:
 		return true, time.Time{}
 	case a.unbooked > 0:
 		due := a.demand.unbookedSince.Add(bookDelay)
@@ -117,7 +117,7 @@ func (a *Account) hasWork(m Moment) (want bool, at time.Time) {
 	case a.spent != 0:
 		due := a.demand.last.Add(idleAfter)
 		return !m.At.Before(due), due
-	case a.held > 0:
+	case a.held > 0 && !a.leaving:
 		return false, m.At.Add(a.Config.Period.Ends(m.Window).Sub(a.Config.Period.Begins(m.Window)) - m.WindowAge)
 	}
 	return false, time.Time{}
@@ -167,7 +167,7 @@ func (a *Account) composeWrite(m Moment) (Op, bool) {
 	if a.Config.Ceiling {
 		op.Held = addSaturating(a.underWay, addSaturating(a.credit, op.Chunk))
 	}
-	return op, op.Chunk > 0 || op.Booked != 0 || op.BookedLate > 0 || op.Spent != 0 || a.unclaimed()
+	return op, op.Chunk > 0 || op.Booked != 0 || op.BookedLate > 0 || op.Spent != 0 || a.holdsTooMuch()
 }
 
 // chunk is how much to lease: what the waiting requests lack and, when there is
