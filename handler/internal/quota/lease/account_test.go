@@ -389,3 +389,27 @@ func TestUsageBeyondReservationsIsSpentOffline(t *testing.T) {
 		t.Errorf("%d were spent of 60,000 without the table", spent)
 	}
 }
+
+// What is being returned is not used up: who needs it waits for the write.
+func TestRequestWaitsForWhatIsBeingReturned(t *testing.T) {
+	r := newRig(t, 10_000)
+	r.reserve(6000)
+	r.exchangeAll()
+	w := r.a.Window()
+	r.a.Settle(w, 6000, 300, r.moment())
+	r.a.GiveBack(w, 5700, r.moment())
+	r.now = r.now.Add(20 * time.Millisecond) // writes of a row have a pause between them
+	step := r.a.Next(r.moment())
+	if step.Action != Write {
+		t.Fatalf("%+v, want the rest returned", step)
+	}
+	if d := r.reserve(5000); d != Pending {
+		t.Errorf("%v while 5,700 are being returned, and 4,000 are left", d)
+	}
+	r.version, r.body = r.version+"x", step.Body
+	r.a.WriteAccepted(r.version, r.moment())
+	r.exchangeAll()
+	if n := len(r.served); n == 0 || r.served[n-1].Decision != Granted {
+		t.Errorf("served %+v, want the second request granted", r.served)
+	}
+}

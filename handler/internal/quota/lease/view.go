@@ -92,9 +92,10 @@ func (a *Account) hasRead() bool {
 	return a.view.known && !a.view.estimated && a.view.window == a.window
 }
 
-// readShort reports whether the row, which was read, had less than n left.
+// readShort reports whether the row, which was read, had less than n left, with what is
+// being returned to it.
 func (a *Account) readShort(n int64) bool {
-	return addSaturating(a.view.left, a.credit-max(0, a.unbooked)) < n
+	return addSaturating(a.view.left, a.credit-a.unbooked) < n
 }
 
 // rereadAfter is how long refusals are based on one view: so long that a fleet
