@@ -51,6 +51,7 @@ type Op struct {
 	Window     int64
 	Limit      int64 // of the writer
 	Held       int64 // of a ceiling: what the writer holds when this has landed
+	AllWrote   bool  // Window is so old that who has not written in it has crashed
 	Chunk      int64 // leased for spending later
 	Booked     int64 // spent in Window already; negative returns
 	Spent      int64 // used in Window by requests that ended
@@ -101,9 +102,8 @@ func (r Record) Left(limit int64) int64 { return max(0, limit-r.Granted) }
 // RolledTo is the record at the beginning of a later window: what exceeded the
 // limit that was valid when it was spent is carried, what was left is held for late
 // bookings; windows in which nobody wrote had the whole limit left. What instances hold
-// of a ceiling they hold in the next window too, until they write again: who does not in
-// the whole of it has crashed, and what it held counts as used. An earlier window changes
-// nothing.
+// of a ceiling they hold in the next window too, until they write again. Who does not has
+// crashed, and what it held counts as used. An earlier window changes nothing.
 func (r Record) RolledTo(window, limit int64) Record {
 	if window <= r.Window {
 		return r
@@ -131,14 +131,19 @@ func (r Record) RolledTo(window, limit int64) Record {
 	return r
 }
 
-// without is the record without what the writer held before Window, and that.
-func (r Record) without(writer string) (Record, int64) {
-	held := r.Carried[writer]
-	if held > 0 {
-		r.Carried = maps.Clone(r.Carried)
-		delete(r.Carried, writer)
-		r.Granted = max(0, r.Granted-held)
+// without is the record without what the writer, or everybody, held before Window, and that.
+func (r Record) without(writer string, everybody bool) (_ Record, held int64) {
+	if len(r.Carried) == 0 {
+		return r, 0
 	}
+	r.Carried = maps.Clone(r.Carried)
+	for other, n := range r.Carried {
+		if everybody || other == writer {
+			delete(r.Carried, other)
+			held = addSaturating(held, n)
+		}
+	}
+	r.Granted = max(0, r.Granted-held)
 	return r, held
 }
 
@@ -165,7 +170,7 @@ func (r Record) Applied(op Op) Record {
 		r.Spent, r.V = r.Granted, recordVersion
 	}
 	writer := writerOf(op.Nonce)
-	r, held := r.without(writer)
+	r, held := r.without(writer, op.AllWrote)
 	r = r.holding(writer, op.Held)
 	op.BookedLate = addSaturating(op.BookedLate, held)
 	spent := addSaturating(r.Spent-r.Owed, op.Spent)

@@ -160,6 +160,10 @@ func TestRecordCarriesWhatIsHeld(t *testing.T) {
 		if x.Granted != 900 || x.Spare != 100 || x.Debt != 0 || len(x.Carried) != 1 {
 			t.Errorf("%+v, want 400 and 500 held, and 900 used of the window before", x)
 		}
+		late := x.Applied(Op{Nonce: "0c-a-3", Window: 11, Held: 400, AllWrote: true})
+		if late.Granted != 400+400 || late.Debt != 400 || late.Spare != 0 || len(late.Carried) != 0 {
+			t.Errorf("%+v, want 400 held, and that what the crashed one held was used before the window", late)
+		}
 		if x = x.RolledTo(12, 200); x.Granted != 400+300 || x.Debt != 300 || len(x.Carried) != 1 {
 			t.Errorf("%+v, want 400 held, and that what the crashed one held was used beyond the limit", x)
 		}

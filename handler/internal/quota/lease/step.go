@@ -159,7 +159,7 @@ func (a *Account) leaseDivisor(m Moment) int64 {
 func (a *Account) composeWrite(m Moment) (Op, bool) {
 	a.demand.update(m.At)
 	record := a.row.record.RolledTo(a.window, a.capacity())
-	op := Op{Window: a.window, Limit: a.capacity(), Booked: a.unbooked, BookedLate: a.unbookedLate, Spent: a.spent}
+	op := Op{Window: a.window, Limit: a.capacity(), Booked: a.unbooked, BookedLate: a.unbookedLate, Spent: a.spent, AllWrote: a.allWrote(m)}
 	a.row.seq++
 	op.Nonce = record.nonce(a.ID, a.row.seq)
 	left := a.limit() - record.Applied(op).Granted
@@ -169,6 +169,12 @@ func (a *Account) composeWrite(m Moment) (Op, bool) {
 	}
 	return op, op.Chunk > 0 || op.Booked != 0 || op.BookedLate > 0 || op.Spent != 0 || a.holdsTooMuch()
 }
+
+// claimTime is the age of a window at which all instances that hold something have
+// written in it: they do so when it begins.
+const claimTime = 3 * time.Second
+
+func (a *Account) allWrote(m Moment) bool { return m.Window == a.window && m.WindowAge > claimTime }
 
 // chunk is how much to lease: what the waiting requests lack and, when there is
 // plenty, some seconds of this instance's own demand, less as the row drains.

@@ -107,7 +107,7 @@ func (a *Account) rereadAfter(m Moment) time.Duration {
 // observeRow takes over what the row holds, or what this instance's own write
 // made it.
 func (a *Account) observeRow(r Record, m Moment) {
-	r, _ = r.RolledTo(a.window, a.capacity()).without(a.ID)
+	r, _ = r.RolledTo(a.window, a.capacity()).without(a.ID, a.allWrote(m))
 	left := r.Left(a.limit())
 	a.measureRate(left, m)
 	a.writers = r.writers()
