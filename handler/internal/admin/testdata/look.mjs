@@ -142,6 +142,8 @@ async function visit() {
   await tab.waitForSelector("#pools > li");
   for (const [name, [headline, state, more]] of Object.entries(scenes)) {
     await show(tab, name);
+    // The response is there, but a busy browser may not have drawn it. What is wrong is told below.
+    await tab.waitForFunction(([headline, state]) => (!headline || document.getElementById("overall").innerText === headline) && document.querySelector("#pools > li")?.dataset.standing === state, [headline, state], { timeout: 10_000 }).catch(() => {});
     const told = await says(tab, "#overall"), first = await tab.locator("#pools > li").first().getAttribute("data-standing");
     if (headline && told !== headline) wrong("the headline is " + told + ", want " + headline);
     if (first !== state) wrong("the first model is " + first + ", want " + state);
