@@ -13,6 +13,7 @@ import (
 // OutOfService tells the other instances that this one serves nothing, and why. It
 // has no page of its own.
 type OutOfService struct {
+	poller
 	store   tablestore.Store
 	key     string
 	traffic sharedTraffic
@@ -32,33 +33,25 @@ func NewOutOfService(store tablestore.Store, instance, version string, started t
 		},
 		State: condition.Failing, Since: started, Why: truncate(strings.TrimSuffix(strings.Join(faults, " "), ".")),
 	}
-	return &OutOfService{store, trafficKey(instance), sharedTraffic{
+	return &OutOfService{newPoller(trafficInterval), store, trafficKey(instance), sharedTraffic{
 		Instance: instance, Started: started.UnixMilli(), Version: version, Config: "not valid",
 		Conditions: []ConditionStatus{{JSON: why.JSON(), Instance: instance}},
 	}}
 }
 
+// Requested notes a request, while which the instance is there. It does not block.
+func (o *OutOfService) Requested() { o.request() }
+
 // Run reports at once and then, while requests arrive, as often as instances that
 // serve. It returns when ctx is done.
-func (o *OutOfService) Run(ctx context.Context, requested <-chan struct{}) {
-	for {
-		_ = o.report(ctx) // the next report holds the same
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(trafficInterval):
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-requested:
-		}
-	}
+func (o *OutOfService) Run(ctx context.Context) {
+	o.request()
+	o.run(ctx, o.report)
 }
 
-func (o *OutOfService) report(ctx context.Context) error {
+func (o *OutOfService) report(ctx context.Context) {
 	o.traffic.At = time.Now().UnixMilli()
-	return writeTraffic(ctx, o.store, o.key, &o.traffic)
+	_ = writeTraffic(ctx, o.store, o.key, &o.traffic) // the next report holds the same
 }
 
 // trafficKey is the key of the row of an instance, from now until it ends.

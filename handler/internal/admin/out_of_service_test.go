@@ -34,7 +34,7 @@ func TestInvalidConfigurationIsShownByOthers(t *testing.T) {
 	report := NewOutOfService(store, "bad", "1.2.3", now.Add(-time.Minute), []string{"backends[0].endpoint: is missing", strings.Repeat("x", 1000)})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { defer close(ended); report.Run(ctx, nil) }()
+	go func() { defer close(ended); report.Run(ctx) }()
 	<-store.done
 	stop()
 	<-ended

@@ -36,11 +36,16 @@ func serveInvalid(ctx context.Context, cfg *config.Config, version string, log *
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	requested := make(chan struct{}, 1)
+	handler := api.Misconfigured(faults, newRequestID)
 	if report := invalidReport(cfg, version, faults); report != nil {
-		defer Start(ctx, []Runner{func(ctx context.Context) { report.Run(ctx, requested) }})()
+		defer Start(ctx, []Runner{report.Run})()
+		misconfigured := handler
+		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			report.Requested()
+			misconfigured.ServeHTTP(w, r)
+		})
 	}
-	return serveHTTP(ctx, listener, signalling(requested, api.Misconfigured(faults, newRequestID)), new(atomic.Bool))
+	return serveHTTP(ctx, listener, handler, new(atomic.Bool))
 }
 
 // invalidReport tells the other instances of the faults: nobody sees them on the
@@ -55,15 +60,4 @@ func invalidReport(cfg *config.Config, version string, faults []string) *admin.O
 		return nil // one of the faults
 	}
 	return admin.NewOutOfService(store, s.Instance, version, time.Now(), faults)
-}
-
-// signalling sends on requested, without blocking, for each request that it serves.
-func signalling(requested chan<- struct{}, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case requested <- struct{}{}:
-		default:
-		}
-		next.ServeHTTP(w, r)
-	})
 }
