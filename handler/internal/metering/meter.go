@@ -287,7 +287,7 @@ func dearest(pools []*balancer.Pool, r *proxy.Request) usage.Price {
 	sound, tier := r.Parsed.Audio || r.Operation.Name == "speech", tierOf(r)
 	most := pools[0].Price.Dearest(sound)
 	for _, p := range pools {
-		last := (*usage.Price)(nil) // mostly all backends have the price of the pool
+		var last *usage.Price // mostly all backends have the price of the pool
 		for i := range p.Backends {
 			at := p.PriceAt(&p.Backends[i])
 			if at == last {

@@ -222,6 +222,6 @@ func (u unit) amount(n int64) float64 {
 // untilEnd is the time until the window has ended for certain, by this
 // instance's clock.
 func untilEnd(p lease.Period, window int64, m lease.Moment) time.Duration {
-	wait := p.Ends(window).Sub(p.Begins(m.Window)) - m.WindowAge
+	wait := m.UntilEnd(p, window)
 	return max(time.Millisecond, wait+wait/(maxDrift/2)+time.Millisecond)
 }

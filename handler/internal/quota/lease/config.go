@@ -29,3 +29,8 @@ type Moment struct {
 	Instances    int           // instances that may be spending; 0 = not known
 	Cold         bool          // this instance has just started: others that have are not known yet
 }
+
+// UntilEnd is the time until the window of that number has ended.
+func (m Moment) UntilEnd(p Period, window int64) time.Duration {
+	return p.Ends(window).Sub(p.Begins(m.Window)) - m.WindowAge
+}

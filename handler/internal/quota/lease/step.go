@@ -118,7 +118,7 @@ func (a *Account) hasWork(m Moment) (want bool, at time.Time) {
 		due := a.demand.last.Add(idleAfter)
 		return !m.At.Before(due), due
 	case a.held > 0 && !a.leaving:
-		return false, m.At.Add(a.Config.Period.Ends(m.Window).Sub(a.Config.Period.Begins(m.Window)) - m.WindowAge)
+		return false, m.At.Add(m.UntilEnd(a.Config.Period, m.Window))
 	}
 	return false, time.Time{}
 }
