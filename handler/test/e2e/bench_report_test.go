@@ -7,28 +7,27 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// benchReport is what the benchmarks of this run measured. SPILLWAY_BENCH names the folder
-// that gets it: bench.json, and a plot of each figure.
-var benchReport = struct {
-	Taken   time.Time `json:"taken"`
-	Machine string    `json:"machine"`
-	Load    string    `json:"load"` // /proc/loadavg at the end: other work on the machine
-	Figures []*figure `json:"figures"`
-}{Machine: fmt.Sprintf("%s/%s, %d cores, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())}
+// measured is what the benchmarks of this run measured. SPILLWAY_BENCH names the folder
+// that gets it: bench.json, in which other figures stay, and a plot of each figure.
+var measured []*figure
 
 // figure is one measurement: series of values with their spread over something that grows,
 // or, without a title of that, over names.
 type figure struct {
-	Name   string   `json:"name"`
-	Title  string   `json:"title"`
-	Across string   `json:"across"` // what grows
-	Unit   string   `json:"unit"`   // of the values
-	Series []series `json:"series"`
+	Name    string    `json:"name"`
+	Title   string    `json:"title"`
+	Taken   time.Time `json:"taken"`
+	Machine string    `json:"machine"`
+	Load    string    `json:"load"`   // /proc/loadavg at the end: other work on the machine
+	Across  string    `json:"across"` // what grows
+	Unit    string    `json:"unit"`   // of the values
+	Series  []series  `json:"series"`
 }
 
 type series struct {
@@ -64,7 +63,10 @@ func (f *figure) add(name string, p point) {
 // publish adds the figure to the report, and prints it as metrics of the benchmark.
 func publish(b *testing.B, f *figure) {
 	b.Helper()
-	benchReport.Figures = append(benchReport.Figures, f)
+	load, _ := os.ReadFile("/proc/loadavg")
+	f.Taken, f.Load = time.Now().UTC().Truncate(time.Second), strings.TrimSpace(string(load))
+	f.Machine = fmt.Sprintf("%s/%s, %d cores, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+	measured = append(measured, f)
 	var text strings.Builder
 	for _, s := range f.Series {
 		for _, p := range s.Points {
@@ -84,24 +86,33 @@ func (p *point) name() string {
 // writeReport writes what was measured.
 func writeReport() error {
 	folder := os.Getenv("SPILLWAY_BENCH")
-	if folder == "" || len(benchReport.Figures) == 0 {
+	if folder == "" || len(measured) == 0 {
 		return nil
 	}
-	load, _ := os.ReadFile("/proc/loadavg")
-	benchReport.Taken, benchReport.Load = time.Now().UTC().Truncate(time.Second), strings.TrimSpace(string(load))
+	files := map[string][]byte{}
+	for _, f := range measured {
+		files[f.Name+".svg"] = f.plot()
+	}
+	var report struct {
+		Figures []*figure `json:"figures"`
+	}
+	if text, err := os.ReadFile(filepath.Join(folder, "bench.json")); err == nil {
+		if err := json.Unmarshal(text, &report); err != nil {
+			return fmt.Errorf("the report in %s: %w", folder, err)
+		}
+	}
+	report.Figures = slices.DeleteFunc(report.Figures, func(f *figure) bool { return files[f.Name+".svg"] != nil })
+	report.Figures = append(report.Figures, measured...)
 	var text bytes.Buffer
 	to := json.NewEncoder(&text)
 	to.SetIndent("", "  ")
-	if err := to.Encode(&benchReport); err != nil {
+	if err := to.Encode(&report); err != nil {
 		return fmt.Errorf("the report: %w", err)
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return fmt.Errorf("the report: %w", err)
 	}
-	files := map[string][]byte{"bench.json": text.Bytes()}
-	for _, f := range benchReport.Figures {
-		files[f.Name+".svg"] = f.plot()
-	}
+	files["bench.json"] = text.Bytes()
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(folder, name), content, 0o644); err != nil {
 			return fmt.Errorf("the report: %w", err)
