@@ -91,7 +91,10 @@ func (c *consumerFleet) leave(at cutAt, consumer, how string, n int) {
 	defer leave()
 	prompt := fmt.Sprintf("from %s: %s %d", consumer, how, n)
 	if how == "leaves" && at.where == "" {
-		time.AfterFunc(150*time.Millisecond, leave)
+		go func() { // the first byte takes a while from here
+			_, _ = c.sim.WaitJournal(ctx, func(e simulator.Entry) bool { return strings.Contains(string(e.Body), prompt+`"`) })
+			leave()
+		}()
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.hosts[0].URL+at.path, strings.NewReader(fmt.Sprintf(at.body, prompt)))
 	if err != nil {
